@@ -1,0 +1,66 @@
+/* Interactive figures without a kernel: two range controls choose among results computed before; Plotly is loaded from
+   the book itself, and only on pages that have such a figure. */
+(() => {
+  const here = document.currentScript.src;
+  const plotly = new URL("../vendor/plotly.min.js", here).href;
+  const load = () => new Promise((done, fail) => {
+    if (window.Plotly) return done();
+    const script = document.createElement("script");
+    script.src = plotly;
+    script.onload = done;
+    script.onerror = fail;
+    document.head.append(script);
+  });
+
+  function control(spec, id, onchange) {
+    const label = document.createElement("label");
+    const text = document.createElement("span");
+    const input = document.createElement("input");
+    Object.assign(input, { type: "range", min: 0, max: spec.values.length - 1, step: 1, value: spec.start, id });
+    const say = () => {
+      const value = spec.values[input.valueAsNumber];
+      text.textContent = `${spec.label}: ${value}`;
+      input.setAttribute("aria-valuetext", value);
+    };
+    input.addEventListener("input", () => { say(); onchange(); });
+    say();
+    label.append(text, input);
+    return { label, input };
+  }
+
+  async function enliven(figure) {
+    const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    await load();
+    const plot = document.createElement("div");
+    const bar = document.createElement("div");
+    const said = document.createElement("p");
+    bar.className = "book-controls";
+    said.className = "book-describe";
+    said.setAttribute("aria-live", "polite");
+    const layout = { ...spec.layout, autosize: true, paper_bgcolor: "#fff", plot_bgcolor: "#fff" };
+    const draw = () => {
+      const [i, j] = controls.map((c) => c.input.valueAsNumber);
+      Plotly.react(plot, spec.frames[i][j], layout, { responsive: true, displayModeBar: false });
+      said.textContent = spec.describe[i * spec.controls[1].values.length + j];
+    };
+    const controls = spec.controls.map((c, k) => control(c, `${figure.id}-control-${k}`, draw));
+    bar.append(...controls.map((c) => c.label));
+    figure.querySelector(".book-still").remove();
+    figure.prepend(bar, plot, said);
+    draw();
+    figure.dataset.ready = "true";
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const figure of document.querySelectorAll("figure.book-plotly")) {
+      enliven(figure).catch((e) => console.error("interactive figure", figure.id, e));
+    }
+    for (const region of document.querySelectorAll(".derivation, .book-table:not([tabindex])")) {
+      if (region.scrollWidth > region.clientWidth) {
+        region.tabIndex = 0;
+        region.setAttribute("role", "region");
+        region.setAttribute("aria-label", region.querySelector("caption")?.textContent || "table");
+      }
+    }
+  });
+})();

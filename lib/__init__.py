@@ -1,0 +1,8 @@
+"""Shared library of *Deep Learning Theory, Executed*. Importing it loads no scientific package.
+
+Three floors; a floor imports only from those below it:
+
+1. ``lib.*`` and ``lib.data``: what several chapters share;
+2. ``lib.papers``: one instrument a paper;
+3. ``lib.book``: the machinery that runs the book. No chapter imports it.
+"""

@@ -1,0 +1,66 @@
+"""Sphinx extension of the book: what to read again, offline assets, notebooks to download."""
+
+import shutil
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from lib import paths
+from lib.book import reader
+from lib.book.pages import Page, is_chapter
+
+MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
+
+
+def vendor() -> Path:
+    """Folder with the scripts that pages load from the book itself, copied from installed packages once."""
+    target = paths.build() / "vendor" / "vendor"
+    files = metadata.files("sphinx-mathjax-offline") or []
+    source = next(Path(f.locate()) for f in files if f.name == MATHJAX[0]).parent
+    for name in MATHJAX:
+        if not (target / "mathjax" / name).exists():
+            copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+            (target / "mathjax" / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(source / name, target / "mathjax" / name)
+    plotly = Path(find_spec("plotly").origin).parent / "package_data" / "plotly.min.js"
+    if not (target / plotly.name).exists():
+        shutil.copy(plotly, target / plotly.name)
+    return target.parent
+
+
+def _outdated(app, env, added, changed, removed):
+    """Pages whose joined result changed since they were read; outputs are no dependency that Sphinx knows."""
+    before = getattr(env, "book_stamps", {})
+    now = {}
+    for doc in env.found_docs:
+        path = Path(env.doc2path(doc))
+        if path.suffix == ".md":
+            now[doc] = reader.stamp(path)
+    env.book_stamps = now
+    return [doc for doc, s in now.items() if before.get(doc) != s and doc not in added]
+
+
+def _downloads(app, pagename, templatename, context, doctree):
+    """Write the executed notebook beside the page and tell the theme's download button."""
+    path = Path(app.srcdir) / f"{pagename}.md"
+    if doctree is None or not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8")
+    if is_chapter(text):
+        import nbformat
+        target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(reader.download(Page(path, text)), target)
+        context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def _assets(app, config):
+    config.html_extra_path = [*config.html_extra_path, str(vendor())]
+
+
+def setup(app):
+    """Register with Sphinx."""
+    app.connect("config-inited", _assets)
+    app.connect("env-get-outdated", _outdated)
+    app.connect("html-page-context", _downloads, priority=400)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}

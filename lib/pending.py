@@ -1,0 +1,99 @@
+"""Cells that need evidence which no record holds yet.
+
+When the full size is replayed and the record of an experiment is missing, each cell that needs it is reduced to its
+definitions; it shows *pending*, and the claims judged in it are pending. What such cells would have bound is bound to
+an :class:`Absent`, which raises on any use, so that a use that the walk missed fails loudly.
+"""
+
+import ast
+from collections.abc import Callable
+
+from lib.errors import BookError
+from lib.source import statements
+
+
+class AbsentError(BookError):
+    """Use of a result that was never computed."""
+
+
+class Absent:
+    """Stands for a result without evidence. Any use raises AbsentError."""
+
+    def __init__(self, needs: frozenset[str]):
+        object.__setattr__(self, "_needs", needs)
+
+    def _refuse(self, *_, **__):
+        needs = ", ".join(sorted(object.__getattribute__(self, "_needs")))
+        raise AbsentError(f"evidence of {needs} has no record yet; record it with `python -m lib.book record`, or run "
+                          "the page without replay.")
+
+    def __getattribute__(self, name: str):
+        if name in ("__class__", "__dict__", "_needs"):
+            return object.__getattribute__(self, name)
+        return object.__getattribute__(self, "_refuse")()
+
+    __call__ = __iter__ = __len__ = __getitem__ = __bool__ = __float__ = __int__ = __array__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __neg__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __contains__ = __str__ = __repr__ = __format__ = _refuse
+    __hash__ = None
+
+
+def _experiment_id(node: ast.stmt) -> str | None:
+    """Id of ``X = run.experiment("id", ...)``."""
+    call = getattr(node, "value", None)
+    if isinstance(node, ast.Assign) and isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+        if call.func.attr == "experiment" and call.args and isinstance(call.args[0], ast.Constant):
+            return call.args[0].value
+    return None
+
+
+def judged(source: str) -> list[str]:
+    """Ids of the claims that a cell judges."""
+    return [n.args[0].value for n in ast.walk(ast.parse(source))
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "judge"
+            and n.args and isinstance(n.args[0], ast.Constant)]
+
+
+class PendingCells:
+    """An IPython transformer of syntax trees that cuts the cells which need absent evidence."""
+
+    def __init__(self, has_record: Callable[[str], bool], namespace: dict, on_cut: Callable):
+        self.has_record, self.namespace, self.on_cut = has_record, namespace, on_cut
+        self.definitions: dict[str, frozenset[str]] = {}
+
+    def visit(self, module: ast.Module) -> ast.Module:
+        """Return the cell as it is, or reduced to its definitions with a call that shows *pending*."""
+        if not isinstance(module, ast.Module):
+            return module
+        source = ast.unparse(module)
+        tainted = {k: object.__getattribute__(v, "_needs") for k, v in self.namespace.items() if type(v) is Absent}
+        tainted.update(self.definitions)
+        kept, needs = [], set()
+        for s in statements(source):
+            of_statement = frozenset().union(*(tainted[n] for n in s.reads if n in tainted))
+            id = _experiment_id(s.node)
+            if id and not of_statement and not self.has_record(id):
+                tainted.update({n: frozenset({id}) for n in s.binds})
+                kept.append(s.node)
+            elif of_statement:
+                tainted.update({n: of_statement for n in s.binds})
+                if isinstance(s.node, ast.FunctionDef | ast.ClassDef):
+                    self.definitions.update({n: of_statement for n in s.binds})
+                    kept.append(s.node)
+                else:
+                    needs |= of_statement
+            else:
+                for n in s.binds:
+                    tainted.pop(n, None)
+                    self.definitions.pop(n, None)
+                kept.append(s.node)
+        if not needs:
+            return module
+        definitions = [n for n in kept if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
+                       or _experiment_id(n)]
+        kept_names = set().union(*(s.binds for s in statements("\n".join(map(ast.unparse, definitions)))), set())
+        bound = {n for s in statements(source) for n in s.binds} - kept_names
+        self.namespace["_show_pending"] = lambda: self.on_cut(sorted(needs), judged(source))
+        self.namespace.update({n: Absent(frozenset(needs)) for n in bound})
+        tail = ast.parse("_show_pending()").body
+        return ast.fix_missing_locations(ast.Module(definitions + tail, []))

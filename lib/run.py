@@ -1,0 +1,302 @@
+"""One run of a chapter: its size, seed and device, and the way of its experiments."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from types import SimpleNamespace
+
+from lib import evidence, paths, show
+from lib.claims import Claim, Claims
+from lib.errors import BookError
+from lib.evidence import Evidence, Recipe
+from lib.pending import Absent, PendingCells
+from lib.source import PAGE, Scope, closure
+
+SIZES = ("reduced", "full")
+_cells: list[str] | None = None
+
+
+class ParameterError(BookError):
+    """A parameter of the page that cannot be used."""
+
+
+@contextmanager
+def executing(cells: list[str]):
+    """Declare the code cells of a page that runs without a kernel."""
+    global _cells
+    before, _cells = _cells, cells
+    try:
+        yield
+    finally:
+        _cells = before
+
+
+def page_cells() -> list[str]:
+    """Code that the page has executed so far: the kernel's history, its line cache where none is kept, the script."""
+    if _cells is not None:
+        return _cells
+    shell = show.shell()
+    if shell is not None:
+        history = [c for c in shell.user_ns.get("In", []) if c.strip()]
+        return history or _line_cache(shell)
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    return [open(main, encoding="utf-8").read()] if main else []
+
+
+def _line_cache(shell) -> list[str]:
+    """Compiled cells in order, for clients that store no history (nbval)."""
+    import linecache
+    return ["".join(linecache.cache[name][2]) for name in shell.compile._filename_map if name in linecache.cache]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The table of a chapter's sizes; a row is read as an attribute (``S.n_seeds``)."""
+
+    rows: dict
+    values: dict
+    size: str
+
+    def __getattr__(self, name: str):
+        if name.startswith("_") or name not in self.values:
+            raise AttributeError(f"the table of sizes has no row `{name}`")
+        return self.values[name]
+
+    def _repr_mimebundle_(self, **_) -> dict:
+        head = ["name", "meaning", "reduced", "full"]
+        body = [[k, r[2], _short(r[0]), _short(r[1])] for k, r in self.rows.items()]
+        if self.size == "full" and any(self.values[k] != r[1] for k, r in self.rows.items()):
+            head, body = head + ["shrunk"], [b + [_short(self.values[b[0]])] for b in body]
+        return show.table(head, body, f"Sizes of this chapter (this run: {self.size})")
+
+
+def _short(value) -> str:
+    if isinstance(value, list | tuple | range):
+        items = [f"{v:g}" if isinstance(v, float) else str(v) for v in value]
+        return ", ".join(items if len(items) < 9 else items[:3] + ["…", items[-1]])
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def shrunk(value, factor: float):
+    """A full-size entry of a table of sizes, made small: counts times ``factor``, lists thinned, floats kept."""
+    if isinstance(value, bool) or not isinstance(value, int | list | tuple | range):
+        return value
+    if isinstance(value, int):
+        return max(min(value, 2), round(value * factor))
+    n = max(2, round(len(value) * factor))
+    return [value[round(i * (len(value) - 1) / (n - 1))] for i in range(n)] if len(value) > n else value
+
+
+class Run:
+    """A run of a chapter at one size.
+
+    Parameters
+    ----------
+    slug : the chapter's slug.
+    size : ``"reduced"`` (a laptop, seconds) or ``"full"`` (a GPU, minutes).
+    seed : non-negative integer; member i of an ensemble draws from the stream ``100 + 1000*seed + i``.
+    device : ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+    data : names of the data sets that the chapter reads (``lib.data``).
+    shrink : at full size, a factor below 1 that makes the counts of the table of sizes small: the full code path in
+        seconds. ``BOOK_SHRINK`` sets it from outside. Shrunk evidence cannot be recorded.
+
+    Raises
+    ------
+    ParameterError : one sentence, when a parameter cannot be used.
+    """
+
+    def __init__(self, slug: str, size: str = "reduced", seed: int = 0, device: str = "auto",
+                 data: tuple[str, ...] | list[str] = (), shrink: float | None = None):
+        if size not in SIZES:
+            raise ParameterError(f"size={size!r} is not known; choose \"reduced\" or \"full\".")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ParameterError(f"seed={seed!r} is not possible; choose a whole number, 0 or larger.")
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", slug):
+            raise ParameterError(f"slug={slug!r} is no slug; use small letters, digits and hyphens.")
+        shrink = shrink if shrink is not None else float(os.environ.get("BOOK_SHRINK", 1))
+        if not 0 < shrink <= 1:
+            raise ParameterError(f"shrink={shrink!r} is not possible; choose a number above 0, at most 1.")
+        self.slug, self.size, self.seed, self.data = slug, size, seed, tuple(data)
+        self.shrink = shrink if size == "full" else 1.0
+        self.device = _device(device)
+        self.replay = size == "full" and os.environ.get("BOOK_MODE") == "replay" and self.shrink == 1
+        self.experiments: dict[str, Evidence | None] = {}
+        self.started = (time.perf_counter(), time.process_time())
+        self._places: dict[str, str] = {}
+        self._digests = self._data_digests()
+        shell = show.shell()
+        if shell is not None:
+            shell.ast_transformers[:] = [t for t in shell.ast_transformers if not isinstance(t, PendingCells)]
+            if self.replay:
+                shell.ast_transformers.append(PendingCells(self._has_record, shell.user_ns, self._cut))
+        self._claims: Claims | None = None
+
+    def __repr__(self) -> str:
+        return f"Run of {self.slug}: {self.size} size, seed {self.seed}, on {self.device}"
+
+    def _data_digests(self) -> dict[str, str]:
+        if not self.data:
+            return {}
+        from lib import data
+        data.declare(self.data)
+        return {name: data.digest(name) for name in self.data}
+
+    def sizes(self, table: dict[str, tuple]) -> Sizes:
+        """The table of sizes, ``{name: (reduced, full, meaning)}``, read at this run's size.
+
+        Shrunk, counts become small and lists are thinned; a fourth entry of a row is the least that makes sense.
+        """
+        column = SIZES.index(self.size)
+        values = {}
+        for name, row in table.items():
+            if len(row) not in (3, 4):
+                raise ParameterError(f"row `{name}` of the table of sizes must be (reduced, full, meaning[, least]).")
+            value = row[column]
+            if self.shrink < 1:
+                small = shrunk(value, self.shrink)
+                value = max(small, row[3]) if len(row) == 4 and isinstance(small, int) else small
+            values[name] = value
+        return Sizes(table, values, self.size)
+
+    def seeds(self, n: int) -> list[int]:
+        """Streams of the ``n`` members of an ensemble; no two seeds of a run share one for n up to 1000."""
+        if not 1 <= n <= 1000:
+            raise ParameterError(f"an ensemble of {n} members is not possible; choose 1 to 1000.")
+        return [100 + 1000 * self.seed + i for i in range(n)]
+
+    def experiment(self, id: str, fn, **params) -> Evidence:
+        """Evidence of ``fn(**params)``: replayed, found, or computed and stored.
+
+        ``fn`` is a plain function of the page or of ``lib`` that returns a dictionary of arrays (outcomes per seed). A
+        parameter called ``device`` is given to it when it asks for one. In replay (the book's full size) the record is
+        used, marked stale where today's text differs; without a record the result is absent and what needs it pends.
+        """
+        place = show.place()
+        if self._places.setdefault(id, place) != place:
+            raise BookError(f"experiment {id} is run in two places; give each its own id.")
+        recipe = self.recipe(id, fn, **params)
+        if self.replay:
+            found = evidence.read_record(self.slug, id, recipe)
+            self.experiments[id] = found
+            return Absent(frozenset({id})) if found is None else found
+        kind = device_kind(self.device)
+        found = evidence.find(recipe, kind)
+        if found is None and self.size == "full" and self.shrink == 1:
+            record = evidence.read_record(self.slug, id, recipe)
+            found = record if record is not None and not record.stale else None
+        if found is None:
+            found = self._compute(recipe, kind, fn, params)
+        self.experiments[id] = found
+        return found
+
+    def recipe(self, id: str, fn, **params) -> Recipe:
+        """All that decides what ``experiment(id, fn, **params)`` returns, without running it."""
+        where = getattr(fn, "__module__", "")
+        name = getattr(fn, "__qualname__", "")
+        if "." in name or "<" in name or not name or where != "__main__" and not where.startswith("lib."):
+            raise BookError(f"experiment {id} needs a plain function of the page or of lib, not {fn!r}.")
+        page = Scope.page(page_cells())
+        parts = closure(PAGE if where == "__main__" else where, name, page)
+        shrink = {"shrink": self.shrink} if self.shrink < 1 else {}
+        plain = evidence.plain({k: v for k, v in params.items() if k != "device"} | shrink, f"experiment {id}")
+        return Recipe(self.slug, id, parts, plain, self.seed, self._digests)
+
+    def _compute(self, recipe: Recipe, kind: str, fn, params: dict) -> Evidence:
+        import inspect
+        code = getattr(fn, "py_func", fn)
+        wants_device = "device" in inspect.signature(code).parameters and "device" not in params
+        start = time.perf_counter()
+        result = fn(**params, **({"device": self.device} if wants_device else {}))
+        info = {"seconds": round(time.perf_counter() - start, 2), "peak_mb": peak_mb(self.device),
+                "device": device_words(self.device), "versions": evidence.versions(), "commit": commit(),
+                "made": date.today().isoformat(), "size": self.size, "shrink": self.shrink}
+        return evidence.keep(recipe, kind, result, info)
+
+    def _has_record(self, id: str) -> bool:
+        return evidence.record_file(self.slug, id).is_file()
+
+    def _cut(self, needs: list[str], ids: list[str]) -> None:
+        for id in ids:
+            self._claims.pend(id, needs)
+        one = len(needs) == 1
+        show.box(f"Pending at full size: {'experiment' if one else 'experiments'} {', '.join(needs)} "
+                 f"{'has' if one else 'have'} no record yet.", "pending", pending=ids, needs=needs)
+
+    def claims(self, *claims: Claim) -> Claims:
+        """Declare the claims of the chapter, before anything runs."""
+        self._claims = Claims(self, claims)
+        return self._claims
+
+    def provenance(self) -> SimpleNamespace:
+        """What this run used: device, versions, commit, seconds, memory."""
+        wall, cpu = self.started
+        return SimpleNamespace(slug=self.slug, size=self.size, seed=self.seed, device=device_words(self.device),
+                               versions=evidence.versions(), commit=commit(),
+                               seconds=round(time.perf_counter() - wall, 1),
+                               core_seconds=round(time.process_time() - cpu, 1), peak_mb=peak_mb("cpu"))
+
+
+def progress(iterable, description: str, total: int | None = None):
+    """A progress bar in a terminal and in JupyterLab, silent in headless runs (``TQDM_DISABLE=1``)."""
+    from tqdm.auto import tqdm
+    return tqdm(iterable, desc=description, total=total, leave=False)
+
+
+def _device(name: str) -> str:
+    if name == "cpu":
+        return name
+    import torch
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cuda(:\d+)?", str(name)):
+        raise ParameterError(f"device={name!r} is not known; choose \"auto\", \"cpu\", \"cuda\" or \"cuda:1\".")
+    if not torch.cuda.is_available():
+        raise ParameterError(f"device={name!r} needs an NVIDIA GPU and a CUDA build of torch, and none is found here; "
+                             "choose device=\"cpu\" or \"auto\".")
+    if ":" in name and int(name.split(":")[1]) >= torch.cuda.device_count():
+        raise ParameterError(f"device={name!r} does not exist: this machine has {torch.cuda.device_count()} GPU(s).")
+    return name
+
+
+def device_kind(device: str) -> str:
+    """Kind of device as it enters local keys."""
+    if device == "cpu":
+        return f"cpu {platform.machine()}"
+    import torch
+    return torch.cuda.get_device_name(device)
+
+
+def device_words(device: str) -> str:
+    """The device as a reader would name it."""
+    return f"CPU ({platform.machine()}, {os.cpu_count()} cores)" if device == "cpu" else device_kind(device)
+
+
+def peak_mb(device: str) -> int:
+    """Peak memory in MB: of the GPU where one is used, else of this process."""
+    if device != "cpu":
+        import torch
+        return round(torch.cuda.max_memory_allocated(device) / 1e6)
+    try:
+        import resource
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+
+
+def commit() -> str:
+    """Commit of the checkout, with a ``+`` where files differ from it; ``unknown`` outside a checkout."""
+    if paths.root() is None:
+        return "unknown"
+    try:
+        out = subprocess.run(["git", "-C", str(paths.root()), "describe", "--always", "--dirty=+", "--abbrev=10"],
+                             capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return out.stdout.strip()

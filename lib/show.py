@@ -1,0 +1,71 @@
+"""What the library displays in a notebook: boxes, tables, lines, each with a plain-text twin.
+
+Machine-readable facts travel in the *metadata* of an output under the key ``book``.
+"""
+
+import html
+import re
+import sys
+
+
+def shell():
+    """The running IPython shell, or None."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython else None
+
+
+def place() -> str:
+    """The cell (or file and line) from which the library was called: what tells two places from one run again."""
+    ip = shell()
+    if ip is not None:
+        parent = getattr(ip, "parent_header", None) or {}
+        cell = (parent.get("metadata") or {}).get("cellId")
+        if cell:
+            return f"cell {cell}"
+    frame = sys._getframe(1)
+    while frame and str(frame.f_globals.get("__name__", "")).startswith("lib."):
+        frame = frame.f_back
+    if frame is None:
+        return "unknown"
+    name = frame.f_code.co_filename
+    return name if ip is not None else f"{name}:{frame.f_lineno}"
+
+
+def publish(data: dict, facts: dict | None = None) -> None:
+    """Display a bundle of MIME types with facts for the machine in its metadata; outside a notebook print the text."""
+    if shell() is None:
+        print(data["text/plain"])
+        return
+    from IPython.display import publish_display_data
+    publish_display_data(data, metadata={"book": facts} if facts else {})
+
+
+def inline(text: str) -> str:
+    """Escaped HTML of one line of words with `code` and $mathematics$."""
+    out = []
+    for i, piece in enumerate(re.split(r"(\$[^$]+\$|`[^`]+`)", text)):
+        if i % 2 == 0:
+            out.append(html.escape(piece))
+        elif piece[0] == "$":
+            out.append(f'<span class="math notranslate nohighlight">\\({html.escape(piece[1:-1])}\\)</span>')
+        else:
+            out.append(f"<code>{html.escape(piece[1:-1])}</code>")
+    return "".join(out)
+
+
+def box(text: str, kind: str, **facts) -> None:
+    """Display one line in a box; ``kind`` is a verdict, ``pending`` or ``note``."""
+    publish({"text/plain": text, "text/html": f'<div class="book-box book-{kind}">{inline(text)}</div>'},
+            {"kind": kind, **facts})
+
+
+def table(head: list[str], rows: list[list[str]], caption: str, raw: bool = False) -> dict:
+    """Bundle of a table; cells are words with `code` and $mathematics$, or HTML where ``raw``."""
+    cell = (lambda x: x) if raw else inline
+    lines = "".join("<tr>" + "".join(f"<td>{cell(str(c))}</td>" for c in row) + "</tr>" for row in rows)
+    heads = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in head)
+    markup = (f'<div class="book-table"><table><caption>{inline(caption)}</caption><thead><tr>{heads}</tr></thead>'
+              f"<tbody>{lines}</tbody></table></div>")
+    words = [[re.sub(r"<[^>]+>", "", str(c)) for c in row] for row in rows]
+    plain = "\n".join([caption, " | ".join(head), *(" | ".join(row) for row in words)])
+    return {"text/plain": plain, "text/html": markup}

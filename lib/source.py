@@ -1,0 +1,344 @@
+"""The source text that an experiment depends on, found by a static walk.
+
+An experiment is a function. Its *closure* is the text of every function, class and constant that it names, in the
+page and in ``lib``, directly or through others. Machinery that only presents (``lib.run``, ``lib.claims``, ...) is left
+out, and packages from elsewhere are kept by the line that imports them. Nothing is imported or run to find it.
+"""
+
+import ast
+import builtins
+import functools
+import re
+import symtable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.errors import BookError
+
+PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
+                "lib.paths", "lib.errors", "lib.pending")
+PARAMETERS = frozenset({"size", "seed", "device", "source"})
+MUTATORS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault",
+                      "popitem", "add", "discard", "fill", "put", "resize", "fill_", "copy_", "zero_", "add_", "mul_"})
+PAGE = "page"
+LIB = Path(__file__).resolve().parent
+
+
+class SourceError(BookError):
+    """The text that an experiment depends on cannot be told from the source."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One top-level statement of a closure: where it stands (``page`` or a module), the name it binds, its text."""
+
+    where: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A top-level statement with the global names that it binds, reads and changes in place."""
+
+    node: ast.stmt
+    text: str
+    binds: frozenset[str]
+    reads: frozenset[str]
+    changes: frozenset[str]
+
+
+def _names(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Global names bound and read by a statement, function bodies included."""
+    top = symtable.symtable(text, "<statement>", "exec")
+    binds = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
+    reads = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+    todo = list(top.get_children())
+    while todo:
+        table = todo.pop()
+        todo += table.get_children()
+        for s in table.get_symbols():
+            if s.is_global() and s.is_referenced():
+                reads.add(s.get_name())
+            if s.is_declared_global() and s.is_assigned():
+                binds.add(s.get_name())
+    return frozenset(binds), frozenset(reads)
+
+
+def _base(node: ast.AST) -> str | None:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def _changes(node: ast.stmt) -> frozenset[str]:
+    """Names whose value a top-level statement changes in place."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return frozenset()
+    found = set()
+    for n in ast.walk(node):
+        if isinstance(n, ast.Attribute | ast.Subscript) and isinstance(n.ctx, ast.Store | ast.Del):
+            found.add(_base(n))
+        elif isinstance(n, ast.AugAssign):
+            found.add(_base(n.target))
+        elif isinstance(n, ast.Expr) and isinstance(n.value, ast.Call) and isinstance(n.value.func, ast.Attribute):
+            if n.value.func.attr in MUTATORS:
+                found.add(_base(n.value.func))
+    return frozenset(found - {None})
+
+
+def statements(text: str) -> list[Statement]:
+    """Top-level statements of a text, in order."""
+    lines = text.splitlines()
+    out = []
+    for node in ast.parse(text).body:
+        first = min([node.lineno] + [d.lineno for d in getattr(node, "decorator_list", [])])
+        piece = "\n".join(lines[first - 1:node.end_lineno])
+        if piece.count(";"):
+            piece = ast.unparse(node)
+        out.append(Statement(node, piece, *_names(piece), _changes(node)))
+    return out
+
+
+class Scope:
+    """The top-level names of a page or module."""
+
+    def __init__(self, where: str, parts: list[Statement]):
+        self.where, self.statements = where, parts
+
+    def binding(self, name: str) -> list[Statement]:
+        """Statements that bind a name: in a page the last one, in a module all (``if``/``try`` variants)."""
+        found = [s for s in self.statements if name in s.binds]
+        if any(name in s.changes for s in self.statements):
+            raise SourceError(f"{self.where}: `{name}` is changed in place at top level, so the text does not tell its "
+                              "value; build it in one statement or pass it to the experiment as a parameter.")
+        return found[-1:] if self.where == PAGE else found
+
+    @classmethod
+    def page(cls, cells: list[str]) -> "Scope":
+        """Scope of a page from its code cells; a cell that is no Python (a magic) binds nothing."""
+        parts = []
+        for cell in cells:
+            try:
+                parts += statements(cell)
+            except SyntaxError:
+                continue
+        return cls(PAGE, parts)
+
+
+def module_file(name: str) -> Path | None:
+    """File of a module of ``lib``, or None."""
+    if name != "lib" and not name.startswith("lib."):
+        return None
+    stem = LIB.joinpath(*name.split(".")[1:])
+    module = stem.with_suffix(".py")
+    if name != "lib" and module.is_file():
+        return module
+    return stem / "__init__.py" if (stem / "__init__.py").is_file() else None
+
+
+@functools.cache
+def _module_scope(name: str, stamp: tuple) -> Scope:
+    return Scope(name, statements(module_file(name).read_text()))
+
+
+def module_scope(name: str) -> Scope:
+    """Scope of a module of ``lib`` as its file stands now."""
+    stat = module_file(name).stat()
+    return _module_scope(name, (stat.st_mtime_ns, stat.st_size))
+
+
+def is_presentation(module: str) -> bool:
+    """True for modules that present evidence and never make it."""
+    return any(module == m or module.startswith(m + ".") for m in PRESENTATION)
+
+
+def _absolute(node: ast.ImportFrom, where: str) -> str:
+    if not node.level:
+        return node.module or ""
+    file = module_file(where)
+    package = where.split(".") if file and file.name == "__init__.py" else where.split(".")[:-1]
+    package = package[:len(package) - node.level + 1]
+    return ".".join(package + ([node.module] if node.module else []))
+
+
+def _imports(node: ast.AST, where: str) -> dict[str, tuple[str, str | None]]:
+    """Names that the imports inside a node bind: name -> (module, member or None)."""
+    out = {}
+    for n in ast.walk(node):
+        if isinstance(n, ast.Import):
+            for a in n.names:
+                out[a.asname or a.name.split(".")[0]] = (a.name if a.asname else a.name.split(".")[0], None)
+        elif isinstance(n, ast.ImportFrom):
+            module = _absolute(n, where)
+            for a in n.names:
+                if a.name == "*":
+                    raise SourceError(f"{where}: `from {module} import *` hides where names come from; "
+                                      "import the names that are used.")
+                member = f"{module}.{a.name}"
+                out[a.asname or a.name] = (member, None) if module_file(member) else (module, a.name)
+    return out
+
+
+def _chains(node: ast.AST, name: str) -> set[tuple[str, ...]]:
+    """Attribute chains on a name inside a node: ``a.b.c`` gives ("b", "c"); a bare use gives ()."""
+    out, inner = set(), set()
+    for n in ast.walk(node):
+        if isinstance(n, ast.Attribute) and n not in inner:
+            attrs, base = [], n
+            while isinstance(base, ast.Attribute):
+                inner.add(base)
+                attrs.insert(0, base.attr)
+                base = base.value
+            if isinstance(base, ast.Name):
+                inner.add(base)
+                if base.id == name:
+                    out.add(tuple(attrs))
+    for n in ast.walk(node):
+        if isinstance(n, ast.Name) and n.id == name and n not in inner:
+            out.add(())
+    return out
+
+
+class _Walk:
+    """Collects the parts that are reached from a start."""
+
+    def __init__(self, page: Scope | None, who: str):
+        self.page, self.who, self.parts, self.seen = page, who, {}, set()
+
+    def scope(self, where: str) -> Scope:
+        if where == PAGE:
+            if self.page is None:
+                raise SourceError(f"{self.who}: the text of the page is not known here; run the page's cells in order.")
+            return self.page
+        return module_scope(where)
+
+    def name(self, where: str, name: str) -> None:
+        """Add what binds a name."""
+        if (where, name) in self.seen:
+            return
+        self.seen.add((where, name))
+        if where == PAGE and name in PARAMETERS:
+            raise SourceError(f"{self.who} reads `{name}`, directly or through another name of the page; "
+                              "hand what it needs to run.experiment as a parameter.")
+        found = self.scope(where).binding(name)
+        if not found:
+            if where != PAGE and module_file(where).name == "__init__.py":
+                self.package_member(where, name)
+            elif not hasattr(builtins, name) and name not in ("__file__", "__name__"):
+                raise SourceError(f"{self.who} reads `{name}`, which no plain top-level statement of {where} binds; "
+                                  "define it in a cell of its own, without magics.")
+            return
+        for s in found:
+            if isinstance(s.node, ast.Import | ast.ImportFrom):
+                self.imported(where, name, s)
+            else:
+                self.parts[(where, name, s.text)] = Part(where, name, s.text)
+                self.statement(where, s)
+
+    def package_member(self, package: str, name: str) -> None:
+        """A name that a package hands out lazily: the one of its modules that defines it."""
+        if module_file(f"{package}.{name}"):
+            return self.whole(f"{package}.{name}")
+        folder = module_file(package).parent
+        homes = [f"{package}.{f.stem}" for f in sorted(folder.glob("*.py")) if f.name != "__init__.py"]
+        homes = [h for h in homes if any(not isinstance(s.node, ast.Import | ast.ImportFrom)
+                                         for s in module_scope(h).binding(name))]
+        if len(homes) != 1:
+            raise SourceError(f"{self.who} uses {package}.{name}, which {len(homes)} modules of the package define; "
+                              "import it from the module that does.")
+        self.name(homes[0], name)
+
+    def imported(self, where: str, name: str, s: Statement) -> None:
+        module, member = _imports(s.node, where)[name]
+        if module_file(module) is None:
+            line = f"from {module} import {member} as {name}" if member else f"import {module} as {name}"
+            self.parts[(where, name, line)] = Part(where, name, line)
+        elif member and not is_presentation(module):
+            self.name(module, member)
+
+    def statement(self, where: str, s: Statement) -> None:
+        """Follow what a statement reads, attributes of modules included."""
+        inner = _imports(s.node, where)
+        outer = {}
+        for name in s.reads - {"__class__"}:
+            self.name(where, name)
+            for b in self.scope(where).binding(name):
+                if isinstance(b.node, ast.Import | ast.ImportFrom):
+                    outer[name] = _imports(b.node, where)[name]
+        for name, (module, member) in {**outer, **inner}.items():
+            if module_file(module) is None or is_presentation(module):
+                continue
+            if member:
+                self.name(module, member)
+            else:
+                for chain in _chains(s.node, name):
+                    self.attribute(module, chain)
+
+    def attribute(self, module: str, chain: tuple[str, ...]) -> None:
+        while chain and module_file(f"{module}.{chain[0]}"):
+            module, chain = f"{module}.{chain[0]}", chain[1:]
+        if is_presentation(module):
+            return
+        if chain:
+            self.name(module, chain[0])
+        else:
+            self.whole(module)
+
+    def whole(self, module: str) -> None:
+        for s in module_scope(module).statements:
+            for name in s.binds:
+                self.name(module, name)
+
+
+def closure(where: str, expression: str, page: Scope | None = None) -> list[Part]:
+    """Text that an expression depends on (``"f"``, ``"ps.engine.f"``), as it stands in the page or a module of ``lib``.
+
+    Raises SourceError where the text does not tell the value: star imports, names changed in place at top level, names
+    of the parameters cell, names that no plain statement binds.
+    """
+    walk = _Walk(page, f"experiment `{expression}`")
+    node = ast.parse(expression).body[0]
+    walk.statement(where, Statement(node, expression, *_names(expression), frozenset()))
+    return sorted(walk.parts.values(), key=lambda p: (p.where, p.name, p.text))
+
+
+def normalise(text: str) -> str:
+    """A statement without comments, docstrings and layout, as this Python prints it."""
+    tree = ast.parse(text)
+    for n in ast.walk(tree):
+        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if isinstance(n.body[0], ast.Expr) and isinstance(getattr(n.body[0].value, "value", None), str):
+                n.body = n.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def canonical(parts: list[Part]) -> list[tuple[str, str, str]]:
+    """A closure in the form in which two are compared, by one and the same Python."""
+    return sorted((p.where, p.name, normalise(p.text)) for p in parts)
+
+
+def modules_reached(code: str) -> list[Path]:
+    """Files of ``lib`` that a page's code imports, through others too; of a package all its files."""
+    todo, files = [(code, PAGE)], {}
+    while todo:
+        text, where = todo.pop()
+        for n in ast.walk(ast.parse(text)):
+            if isinstance(n, ast.Import):
+                found = [a.name for a in n.names]
+            elif isinstance(n, ast.ImportFrom):
+                base = _absolute(n, where)
+                found = [base] + [f"{base}.{a.name}" for a in n.names]
+            else:
+                continue
+            for module in found:
+                file = module_file(module)
+                if file is None or file in files:
+                    continue
+                is_package = file.name == "__init__.py" and module != "lib"
+                for f in sorted(file.parent.rglob("*.py")) if is_package else [file]:
+                    if f not in files:
+                        name = ".".join(("lib", *f.relative_to(LIB).with_suffix("").parts))
+                        files[f] = None
+                        todo.append((f.read_text(), re.sub(r"\.__init__$", "", name)))
+    return sorted(files)

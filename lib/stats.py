@@ -1,0 +1,102 @@
+"""Intervals, paired comparisons and fits, each with its confidence stated."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its interval. ``n`` is the number of independent outcomes behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+
+
+def number(x: float) -> str:
+    """Three significant digits, as the book prints a number: ``-0.0598``, ``1.2e-07``, ``12``."""
+    x = float(x)
+    if x == 0 or not np.isfinite(x):
+        return {float("inf"): "∞", float("-inf"): "-∞"}.get(x, "0" if x == 0 else "undefined").replace("-", "−")
+    if x == round(x) and abs(x) < 1e6:
+        return f"{int(x)}".replace("-", "−")
+    return (f"{x:.3g}" if 1e-4 <= abs(x) < 1e6 else f"{x:.2e}").replace("-", "−")
+
+
+def _outcomes(x, least: int) -> np.ndarray:
+    x = np.asarray(x, dtype=float)
+    if x.ndim != 1 or len(x) < least:
+        raise ValueError(f"an interval needs a vector of at least {least} independent outcomes, not shape {x.shape}.")
+    if not np.isfinite(x).all():
+        raise ValueError("an outcome is NaN or infinite; leave it out on purpose, and say so, or mend the measurement.")
+    return x
+
+
+def mean(x, alpha: float = 1e-3) -> Interval:
+    """Mean of outcomes ``x`` [n] with Student's interval of confidence ``1 - alpha``."""
+    from scipy import stats
+    x = _outcomes(x, 2)
+    half = stats.t.ppf(1 - alpha / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
+
+
+def proportion(successes: int, n: int, alpha: float = 1e-3) -> Interval:
+    """Proportion of ``successes`` among ``n`` independent trials with the Clopper-Pearson interval."""
+    from scipy import stats
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} successes among {n} trials is not possible; count again.")
+    low = stats.beta.ppf(alpha / 2, successes, n - successes + 1) if successes else 0.0
+    high = stats.beta.ppf(1 - alpha / 2, successes + 1, n - successes) if successes < n else 1.0
+    return Interval(successes / n, float(low), float(high), n)
+
+
+def median(x, alpha: float = 1e-3) -> Interval:
+    """Median of ``x`` [n] with the interval of order statistics (no assumption on the law)."""
+    from scipy import stats
+    x = np.sort(_outcomes(x, 1))
+    n = len(x)
+    k = int(stats.binom.ppf(alpha / 2, n, 0.5))
+    if k == 0:
+        raise ValueError(f"{n} outcomes are too few for an interval of the median at confidence {1 - alpha:g}.")
+    return Interval(float(np.median(x)), float(x[k - 1]), float(x[n - k]), n)
+
+
+def paired(a, b, alpha: float = 1e-3) -> Interval:
+    """Mean of ``a - b`` for outcomes that share their seeds, with Student's interval."""
+    return mean(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), alpha)
+
+
+def band(x, alpha: float = 0.05) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, lower and upper end over the leading (seed) axis of ``x`` [S, ...], Student's interval at each point."""
+    from scipy import stats
+    x = np.asarray(x, dtype=float)
+    if x.shape[0] < 2:
+        raise ValueError("a band needs at least two seeds along the leading axis.")
+    m = x.mean(0)
+    half = stats.t.ppf(1 - alpha / 2, x.shape[0] - 1) * x.std(0, ddof=1) / np.sqrt(x.shape[0])
+    return m, m - half, m + half
+
+
+def spearman(x, y) -> float:
+    """Rank correlation of two vectors [n], ties by average rank."""
+    from scipy import stats
+    x, y = _outcomes(x, 3), _outcomes(y, 3)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        raise ValueError("a rank correlation needs two vectors that vary.")
+    return float(stats.spearmanr(x, y).statistic)
+
+
+def power_law(x, y, alpha: float = 0.05) -> Interval:
+    """Exponent b of ``y = c x^b`` by least squares on logarithms, with Student's interval."""
+    from scipy import stats
+    x, y = _outcomes(x, 3), _outcomes(y, 3)
+    if (x <= 0).any() or (y <= 0).any():
+        raise ValueError("a power law needs positive values.")
+    fit = stats.linregress(np.log(x), np.log(y))
+    half = stats.t.ppf(1 - alpha / 2, len(x) - 2) * fit.stderr
+    return Interval(float(fit.slope), float(fit.slope - half), float(fit.slope + half), len(x))

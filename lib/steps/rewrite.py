@@ -1,0 +1,142 @@
+"""Rewritings that need the domain: signs of absolute values, cases of a Piecewise, logarithms of products."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from lib.steps.domain import Domain
+
+
+def carry_out(e: sp.Expr, domain: Domain) -> sp.Expr:
+    """Carry out sums, derivatives, integrals and limits, and drop the cases that the domain excludes."""
+    if not e.has(sp.Sum, sp.Product, sp.Derivative, sp.Integral, sp.Subs, sp.Limit, sp.Piecewise):
+        return e
+    try:
+        done = e.doit()
+    except (NotImplementedError, ValueError, TypeError, RecursionError, AttributeError):
+        return e
+    back = {t: s for s, t in domain.typed.items()}
+    return resolve(done.xreplace(back), domain).xreplace(domain.typed)
+
+
+def resolve(e: sp.Expr, domain: Domain) -> sp.Expr:
+    """Replace ``Abs``, ``sign``, ``Max``, ``Min`` and ``Piecewise`` wherever the domain decides the sign."""
+    from lib.steps.sign import quick_sign
+
+    kinds = (sp.Abs, sp.sign, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside)
+    for _ in range(4):
+        table = {}
+        for part in sorted(e.atoms(*kinds), key=sp.default_sort_key):
+            new = _decide(part, domain, quick_sign)
+            if new is not None:
+                table[part] = new
+        if not table:
+            return e
+        e = e.xreplace(table)
+    return e
+
+
+def _decide(part: sp.Expr, domain: Domain, quick_sign) -> sp.Expr | None:
+    if isinstance(part, (sp.Abs, sp.sign, sp.Heaviside)):
+        inside = part.args[0]
+        if isinstance(part, sp.Abs):
+            sides = [side for side in (1, -1) if quick_sign(side * inside, domain, weak=True) == 1]
+            return sides[0] * inside if sides else None
+        side = quick_sign(inside, domain)
+        if side is None:
+            return None
+        return sp.Integer(side) if isinstance(part, sp.sign) else sp.Integer((side + 1) // 2)
+    if isinstance(part, (sp.Max, sp.Min)):
+        want = 1 if isinstance(part, sp.Max) else -1
+        for best in part.args:
+            if all(other == best or quick_sign(want * (best - other), domain, weak=True) == 1 for other in part.args):
+                return best
+        return None
+    kept = []
+    for value, condition in part.args:
+        answer = _truth(condition, domain, quick_sign)
+        if answer is False:
+            continue
+        kept.append((value, sp.true if answer else condition))
+        if answer:
+            break
+    if kept and kept[0][1] == sp.true:
+        return kept[0][0]
+    return None if len(kept) == len(part.args) or not kept else sp.Piecewise(*kept)
+
+
+def _truth(condition: sp.Basic, domain: Domain, quick_sign) -> bool | None:
+    """Whether a condition holds in the whole domain (True), nowhere (False), or is not decided (None)."""
+    if condition in (sp.true, sp.false):
+        return condition == sp.true
+    if isinstance(condition, (sp.And, sp.Or)):
+        answers = [_truth(c, domain, quick_sign) for c in condition.args]
+        stop = isinstance(condition, sp.Or)
+        return stop if stop in answers else None if None in answers else not stop
+    if not isinstance(condition, sp.core.relational.Relational):
+        return None
+    gap = condition.lhs - condition.rhs
+    gap = resolve(gap, domain)
+    strict, weak = quick_sign(gap, domain), quick_sign(gap, domain, weak=True)
+    back = quick_sign(-gap, domain, weak=True)
+    if condition.rel_op in ("==", "!="):
+        return None if strict is None else (condition.rel_op == "!=")
+    if condition.rel_op in (">", ">="):
+        yes = strict == 1 or (condition.rel_op == ">=" and weak == 1)
+        no = strict == -1 or (condition.rel_op == ">" and back == 1)
+    else:
+        yes = strict == -1 or (condition.rel_op == "<=" and back == 1)
+        no = strict == 1 or (condition.rel_op == "<" and weak == 1)
+    return True if yes else False if no else None
+
+
+def split_logs(e: sp.Expr) -> sp.Expr:
+    """Split logarithms into those of the factors of their arguments; sound because every part is kept positive."""
+    table = {part: _split(part.args[0]) for part in e.atoms(sp.log)}
+    return e.xreplace(table)
+
+
+def _split(argument: sp.Expr) -> sp.Expr:
+    total = sp.S.Zero
+    inner = argument.args[0] if isinstance(argument, sp.Abs) else argument
+    whole = isinstance(argument, sp.Abs)
+    inner = sp.factor(sp.together(inner))
+    for factor in sp.Mul.make_args(inner):
+        base, exponent = factor.as_base_exp()
+        if base is sp.E:
+            total += exponent
+            continue
+        if not exponent.is_real:
+            return sp.log(argument)
+        side = _visible_sign(base)
+        if side == 0:
+            if not whole:
+                return sp.log(argument)
+            base = sp.Abs(_monic_sign(base))
+        elif side < 0:
+            if not whole:
+                return sp.log(argument)
+            base = -base
+        if base.is_Rational and base != 1:
+            for prime, power in sp.factorint(base.p).items():
+                total += power * exponent * sp.log(prime)
+            for prime, power in sp.factorint(base.q).items():
+                total -= power * exponent * sp.log(prime)
+            continue
+        total += exponent * sp.log(sp.expand(base) if not isinstance(base, sp.Abs) else base)
+    return total
+
+
+def _monic_sign(base: sp.Expr) -> sp.Expr:
+    """The same up to a sign, with a fixed choice of it."""
+    base = sp.expand(base)
+    return -base if base.could_extract_minus_sign() else base
+
+
+def _visible_sign(base: sp.Expr) -> int:
+    """1 or -1 if assumptions show the sign of a factor, else 0."""
+    if base.is_positive or sp.expand(base).is_positive:
+        return 1
+    if base.is_negative or sp.expand(base).is_negative:
+        return -1
+    return 0
