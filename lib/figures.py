@@ -123,7 +123,7 @@ def _cell(v) -> str:
 
 
 def interactive(name: str, controls: list[dict], frames: list, layout: dict, still, alt: str, describe: list[str],
-                table: dict) -> None:
+                table: dict, caption: str) -> None:
     """A figure that moves without a kernel and without the network.
 
     Parameters
@@ -136,6 +136,7 @@ def interactive(name: str, controls: list[dict], frames: list, layout: dict, sti
     alt : text alternative of the still picture.
     describe : one sentence a position, ``describe[i * n_j + j]``, read out when a control moves.
     table : plotted numbers of the still picture.
+    caption : what is plotted, in at most 25 words.
     """
     shape = [len(c["values"]) for c in controls]
     if len(controls) != 2 or len(frames) != shape[0] or any(len(row) != shape[1] for row in frames):
@@ -151,7 +152,8 @@ def interactive(name: str, controls: list[dict], frames: list, layout: dict, sti
                       separators=(",", ":")).replace("</", "<\\/")
     markup = (f'<figure class="book-plotly" id="{html.escape(name)}" role="group" aria-label="{html.escape(alt)}">'
               f'<img class="book-still" alt="{html.escape(alt)}" src="data:image/png;base64,{picture}">'
-              f'<script type="application/json">{spec}</script></figure>')
+              f'<script type="application/json">{spec}</script>'
+              f"<figcaption>{html.escape(caption)}</figcaption></figure>")
     start = [c["start"] for c in controls]
     steps = [{"label": v, "method": "animate",
               "args": [[str(i)], {"mode": "immediate", "frame": {"duration": 0}, "transition": {"duration": 0}}]}

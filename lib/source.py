@@ -226,6 +226,8 @@ class _Walk:
             if where != PAGE and module_file(where).name == "__init__.py":
                 self.package_member(where, name)
             elif not hasattr(builtins, name) and name not in ("__file__", "__name__"):
+                for s in self.scope(where).statements:
+                    _imports(s.node, where)  # refuses a star import, which may hide the name
                 raise SourceError(f"{self.who} reads `{name}`, which no plain top-level statement of {where} binds; "
                                   "define it in a cell of its own, without magics.")
             return

@@ -143,7 +143,7 @@ def _html(markup: str, text: str) -> dict:
 
 
 def _unnamed(outputs: list[dict], comment: str, tags: list[str], options: dict):
-    """A cell that only shows outputs (myst-nb drops cells with empty source, and wraps each output of a figure cell)."""
+    """A cell that only shows outputs; myst-nb drops cells with empty source and wraps all outputs of a figure cell."""
     import nbformat
     out = nbformat.v4.new_code_cell(comment, metadata={"tags": tags, "mystnb": options})
     out.outputs = [nbformat.from_dict(o) for o in outputs]

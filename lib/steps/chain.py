@@ -175,10 +175,10 @@ class Derivation:
             raise StepError("Both sides are the same expression, so the step says nothing.")
         name, found = check_series(self._rhs, right, self._points, var, order, centre)
         self._findings.append(found)
-        rest = sp.Symbol("O")(var**order) if centre == 0 else sp.Symbol("O")((var - centre) ** order)
+        rest = sp.Order((var - centre) ** order, (var, centre))
         self._remainder += rest
-        formula = f"= {latex(right)} + O\\left({latex(rest.args[0])}\\right)"
-        return self._add("~", right, reason, f"{name}; {_points(found)}", name, "symbolic", formula, f"{right} + {rest}")
+        formula = f"= {latex(right)} + O\\left({latex((var - centre) ** order)}\\right)"
+        return self._add("~", right, reason, f"{name}; {_points(found)}", name, "symbolic", formula, f"{right} + O({(var - centre) ** order})")
 
     def anchor(self, reason: str, fn: Callable[..., object], points: Sequence[dict], tol: float = 0) -> Derivation:
         """Compare the present expression with an independent enumeration or simulation ``fn(**values)``."""

@@ -258,12 +258,12 @@ def _to_mpmath(ball: arb) -> mpmath.mpf:
         if ball.is_nan():
             raise ValueError("no value")
         return mpmath.inf if ball > 0 else -mpmath.inf
-    return mpmath.mpf(ball.mid()._mpf_)
+    return mpmath.make_mpf(ball.mid()._mpf_)
 
 
 def _from_mpmath(value: mpmath.mpf) -> arb:
-    man, exp = mpmath.mpf(value).man_exp
-    return arb((int(man), int(exp)))
+    negative, man, exp, _ = value._mpf_
+    return arb((-int(man) if negative else int(man), int(exp)))
 
 
 def _condition(program: Program, condition: sp.Basic) -> Callable[[Values], bool | None]:

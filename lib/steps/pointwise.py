@@ -109,7 +109,11 @@ class Pointwise:
         lefts = [[value(pair.left, point) for pair in self.pairs] for point in points.first]
         rights = [[value(pair.right, point) for pair in self.pairs] for point in points.first]
         for mutant in mutants(self.right):
-            parts = [(i, Program(part)) for i, part in enumerate(_flat(mutant)) if part != _flat(self.right)[i]]
+            try:
+                parts = [(i, Program(part)) for i, part in enumerate(_flat(mutant)) if part != _flat(self.right)[i]]
+            except StepError:  # not a real expression any more
+                found.killed += 1
+                continue
             if self._only_weakens(parts, rights, points.first):
                 continue
             if self._dies(parts, lefts, points.first) or (not self.rough and self._dies(parts, None, points.more)):

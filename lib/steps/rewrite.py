@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from lib.steps.coefficients import binomial_sum
 from lib.steps.domain import Domain
 
 
@@ -11,6 +12,8 @@ def carry_out(e: sp.Expr, domain: Domain) -> sp.Expr:
     """Carry out sums, derivatives, integrals and limits, and drop the cases that the domain excludes."""
     if not e.has(sp.Sum, sp.Product, sp.Derivative, sp.Integral, sp.Subs, sp.Limit, sp.Piecewise):
         return e
+    closed = {part: binomial_sum(part) for part in e.atoms(sp.Sum) if part.has(sp.binomial)}
+    e = e.xreplace({part: new for part, new in closed.items() if new is not None})
     try:
         done = e.doit()
     except (NotImplementedError, ValueError, TypeError, RecursionError, AttributeError):
@@ -123,6 +126,8 @@ def _split(argument: sp.Expr) -> sp.Expr:
             for prime, power in sp.factorint(base.q).items():
                 total -= power * exponent * sp.log(prime)
             continue
+        if base.is_number and base.is_positive and base < 1:
+            base, exponent = sp.radsimp(1 / base), -exponent
         total += exponent * sp.log(sp.expand(base) if not isinstance(base, sp.Abs) else base)
     return total
 

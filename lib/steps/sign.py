@@ -9,7 +9,7 @@ import sympy as sp
 from lib.steps.balls import prove_on_box
 from lib.steps.domain import Domain
 from lib.steps.grammar import Constraint
-from lib.steps.rewrite import carry_out, resolve
+from lib.steps.rewrite import carry_out, resolve, split_logs
 from lib.steps.zero import prove_zero
 
 JUMPS = (sp.Piecewise, sp.sign, sp.floor, sp.ceiling, sp.Heaviside, sp.KroneckerDelta)
@@ -53,7 +53,7 @@ def prove_sign(expression: sp.Expr, domain: Domain, strict: bool, gap: sp.Expr |
         for name, prover in (("signs and factors", _visible), ("slack variables", _slack)):
             if prover(candidate, domain, strict):
                 return Proof(words + name)
-        variable = _monotone(candidate, domain, strict, depth=2)
+        variable = _monotone(candidate, domain, strict, depth=3)
         if variable:
             return Proof(f"{words}derivative in {variable}")
     candidate = _forms(expression, domain)[-1][1]
@@ -139,13 +139,23 @@ def _slack(e: sp.Expr, domain: Domain, strict: bool) -> bool:
         top, bottom = sp.fraction(sp.together(done))
         if _termwise(top, strict) and _termwise(bottom, True):
             return True
-        return _product_sign(sp.factor(sp.together(done)), strict, sp.expand)
+        if _product_sign(sp.factor(sp.together(done)), strict, sp.expand):
+            return True
+        if not e.has(sp.log):
+            return False
+        top, bottom = (_joined_logs(part) for part in sp.fraction(sp.together(split_logs(e.xreplace(domain.slack)))))
+        return any(_termwise(side * top, strict) and _termwise(side * bottom, True) for side in (1, -1))
     except (sp.PolynomialError, NotImplementedError, RecursionError, AttributeError):
         return False
 
 
 def _termwise(e: sp.Expr, strict: bool) -> bool:
     return _sees(sp.expand(e), strict)
+
+
+def _joined_logs(e: sp.Expr) -> sp.Expr:
+    """Logarithms with numeric factors joined to one, whose sign may be visible."""
+    return _named_logs(sp.logcombine(sp.expand(e)))
 
 
 def _named_logs(e: sp.Expr) -> sp.Expr:
@@ -167,13 +177,26 @@ def _monotone(e: sp.Expr, domain: Domain, strict: bool, depth: int) -> str | Non
     for s in sorted(e.free_symbols & set(domain.symbols), key=domain.symbols.index):
         if domain.excluded(s) or any(s in c.gap.free_symbols and not sp.diff(c.gap, s).is_Rational for c in domain.constraints):
             continue
-        halves = [domain]
-        if not any(domain.bounds(s)):
-            zero = sp.S.Zero
-            halves = [domain.restricted(Constraint(zero, "<=", s, "")), domain.restricted(Constraint(s, "<=", zero, ""))]
-        if all(_grows(e, s, half, strict, depth) for half in halves):
-            return s.name + (" from 0 to both sides" if len(halves) == 2 else "")
+        if _grows(e, s, domain, strict, depth):
+            return s.name
+        for middle in (sp.S.Zero, sp.S.One, sp.S.Half):
+            if not strict and _touches(e, s, middle, domain):
+                right = domain.restricted(Constraint(middle, "<=", s, ""))
+                left = domain.restricted(Constraint(s, "<=", middle, ""))
+                if _grows(e, s, right, False, depth) and _grows(e, s, left, False, depth):
+                    return f"{s.name} from {middle} to both sides"
     return None
+
+
+def _touches(e: sp.Expr, s: sp.Symbol, middle: sp.Expr, domain: Domain) -> bool:
+    """Whether the value and the slope vanish at an inner point."""
+    ends = [(side, value) for side, bounds in zip((1, -1), domain.bounds(s), strict=True) for value, _ in bounds]
+    if any(value.free_symbols or not (side * (middle - value)).is_positive for side, value in ends):
+        return False
+    try:
+        return all(sp.expand(sp.cancel(part.subs(s, middle))) == 0 for part in (e, sp.diff(e, s)))
+    except (sp.PolynomialError, NotImplementedError):
+        return False
 
 
 def _grows(e: sp.Expr, s: sp.Symbol, domain: Domain, strict: bool, depth: int) -> bool:

@@ -1,9 +1,10 @@
 """CPU kernels of the exact nonlinear dynamics: one pass over the noise, state in the nearest cache.
 
 Source: arXiv:2303.13093; dynamics in chapter "probabilistic-stability", 3.5 and 3.11.
-No fast-math: a step is the same rounded operations as a plain NumPy loop, and chains are independent, so the result has the same
-bits for every number of threads. Kernels release the interpreter lock and work in place on the chains start..stop; `engine`
-splits the range over threads. A chain that has left the limit gets rate 0, which freezes it without a branch.
+No fast-math: a step is the same rounded operations as a plain NumPy loop, and chains are independent, so the result has
+the same bits for every number of threads. Kernels release the interpreter lock and work in place on the chains
+start..stop; `engine` splits the range over threads. A chain that has left the limit gets rate 0, which freezes it
+without a branch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 import numba as nb
 import numpy as np
 
-WIDE = 1024  # chains of the two-parameter model advanced together: a row of the noise is then 8 KB of contiguous reading
+WIDE = (
+    1024  # chains of the two-parameter model advanced together: a row of the noise is then 8 KB of contiguous reading
+)
 LANES = 64  # chains of the matrix model advanced together, stored chains-last so that the loops over chains vectorise
 
 
@@ -140,7 +143,9 @@ def matrix_factorisation(U, W, rate, x, y, n_hid, S, limit, start, stop):
 
 @_jit
 def tanh_net(u, w, rate, x, y, limit, start, stop):
-    """T steps of ``f = sum_j u_j tanh(w_j x)``, scalar input, one sample a step.   u, w: [n, H], rate: [n], x, y: [T, n]."""
+    """T steps of ``f = sum_j u_j tanh(w_j x)``, scalar input, one sample a step.   u, w: [n, H], rate: [n], x, y: [T,
+    n].
+    """
     H = u.shape[1]
     a = np.empty(H, u.dtype)
     for lo in range(start, stop, LANES):
@@ -158,3 +163,49 @@ def tanh_net(u, w, rate, x, y, limit, start, stop):
                     w[c, j] -= step_w
                     if not (abs(u[c, j]) < limit and abs(w[c, j]) < limit):
                         rate[c] *= 0
+
+
+@_jit
+def saddle_spectrum(Q, C, rate, every, age, out):
+    """Advance frames by ``I + lam [[0, C], [C^T, 0]]`` and re-orthonormalise (modified Gram-Schmidt) every few steps.
+
+    Q: [B, k, p+q], one vector a row, in place.   C: [T, B, p, q].   rate: [B].   age: steps since the last
+    re-orthonormalisation. out: [n, B, k], filled with ``log|R_kk|``.
+    """
+    n_vec, p, q = Q.shape[1], C.shape[2], C.shape[3]
+    new = np.empty(p + q)
+    for cell in range(Q.shape[0]):
+        done = 0
+        for t in range(C.shape[0]):
+            for k in range(n_vec):
+                for i in range(p + q):
+                    new[i] = 0.0
+                for i in range(p):
+                    u, total = Q[cell, k, i], 0.0
+                    for j in range(q):
+                        total += C[t, cell, i, j] * Q[cell, k, p + j]
+                        new[p + j] += C[t, cell, i, j] * u
+                    new[i] = total
+                for i in range(p + q):
+                    Q[cell, k, i] += rate[cell] * new[i]
+            if (age + t + 1) % every == 0:
+                _gram_schmidt(Q[cell], out[done, cell])
+                done += 1
+
+
+@_jit
+def _gram_schmidt(Q, log_R):
+    for k in range(Q.shape[0]):
+        square = 0.0
+        for i in range(Q.shape[1]):
+            square += Q[k, i] * Q[k, i]
+        norm = math.sqrt(square)
+        log_R[k] = math.log(norm) if norm > 0 else -np.inf
+        for i in range(Q.shape[1]):
+            Q[k, i] = Q[k, i] / norm if norm > 0 else 0.0
+        for m in range(k + 1, Q.shape[0]):
+            dot = 0.0
+            for i in range(Q.shape[1]):
+                dot += Q[k, i] * Q[m, i]
+            for i in range(Q.shape[1]):
+                Q[m, i] -= dot * Q[k, i]

@@ -1,8 +1,9 @@
 """Double-exponential quadrature of functions of ``|1 - lam*h|`` under a density, exact at the logarithmic singularity.
 
 Source: arXiv:2303.13093 (the integrals ``E log|1 - lam*h|`` and ``E|1 - lam*h|^p``); chapter "probabilistic-stability".
-The rule is tanh-sinh on finite panels and exp-sinh on half-infinite ones. The point ``h = 1/lam`` is always a panel edge and
-the distance to it is carried separately from ``h``, so that no digits are lost where the logarithm is infinite.
+The rule is tanh-sinh on finite panels and exp-sinh on half-infinite ones. The point ``h = 1/lam`` is always a panel
+edge and the distance to it is carried separately from ``h``, so that no digits are lost where the logarithm is
+infinite.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def grid(edges: np.ndarray, pole: np.ndarray, scale: float) -> tuple[np.ndarray,
 
 
 def log_multiplier(lam: np.ndarray, h: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """``log|1 - lam*h|`` from ``h`` where ``|lam*h|`` is small and from the distance to the pole elsewhere; [m, p, K]."""
+    """``log|1 - lam*h|`` from ``h`` where ``|lam*h|`` is small and from the distance to the pole elsewhere; [m, p,
+    K].
+    """
     small = np.abs(lam * h) < 0.5
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(small, np.log1p(-np.where(small, lam * h, 0.0)), np.log(np.abs(lam)) + np.log(np.abs(gap)))
@@ -63,7 +66,8 @@ def weighted_nodes(logpdf: LogPdf, breaks: np.ndarray, lam: np.ndarray, scale: f
 
     Parameters
     ----------
-    logpdf : vectorised log density.   breaks : ascending array [q], the support's ends first and last (may be infinite).
+    logpdf : vectorised log density.   breaks : ascending array [q], the support's ends first and last (may be
+        infinite).
     lam : array [m], learning rates of any sign.   scale : float > 0, length unit of the law.
 
     Returns
@@ -92,7 +96,9 @@ def logsumexp(a: np.ndarray) -> np.ndarray:
 
 
 def mean_log(logq: np.ndarray, logr: np.ndarray) -> np.ndarray:
-    """``sum(q * log r)`` along the last axis; a node without weight counts nothing, even where ``log r`` is infinite."""
+    """``sum(q * log r)`` along the last axis; a node without weight counts nothing, even where ``log r`` is
+    infinite.
+    """
     q = np.exp(logq)
     with np.errstate(invalid="ignore"):
         return np.sum(np.where(q > 0, q * logr, 0.0), axis=-1)

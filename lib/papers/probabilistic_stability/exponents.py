@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._checks import finite_array, positive
-from .laws import Finite, Law
+from ._law import Law
+from .laws import Finite
 
 Interval = tuple[float, float]
 
@@ -38,8 +39,9 @@ class Thresholds:
 def small_rate_threshold(law: Law) -> float:
     """Second-order threshold ``lam* = -2 E h / E h^2`` above which a saddle attracts.
 
-    Source: arXiv:2303.13093, Eqs. (6)-(7); chapter "probabilistic-stability". Valid for small ``lam*h`` only: for heavy tails it
-    can name a threshold where none exists. Negative for a minimum (``E h > 0``), where all small rates are stable.
+    Source: arXiv:2303.13093, Eqs. (6)-(7); chapter "probabilistic-stability". Valid for small ``lam*h`` only: for heavy
+    tails it can name a threshold where none exists. Negative for a minimum (``E h > 0``), where all small rates are
+    stable.
     """
     return -2 * law.mean / law.second
 
@@ -47,7 +49,8 @@ def small_rate_threshold(law: Law) -> float:
 def critical_exponent(law: Law, lam: float | np.ndarray, p_max: float = 1e4) -> float | np.ndarray:
     """Critical exponent ``kappa``: the root ``kappa > 0`` of ``phi(kappa) = log E|1 - lam*h|^kappa = 0``.
 
-    Source: chapter "probabilistic-stability", moment function (derived; Kesten's tail index). ``L_p`` is stable for ``p < kappa``.
+    Source: chapter "probabilistic-stability", moment function (derived; Kesten's tail index). ``L_p`` is stable for ``p
+    < kappa``.
 
     Parameters
     ----------
@@ -55,8 +58,8 @@ def critical_exponent(law: Law, lam: float | np.ndarray, p_max: float = 1e4) -> 
 
     Returns
     -------
-    same shape as ``lam``: 0 by convention where ``Lambda >= 0`` (nothing is stable), ``inf`` where every moment up to ``p_max``
-    shrinks (for instance ``|1 - lam*h| <= 1`` always).
+    same shape as ``lam``: 0 by convention where ``Lambda >= 0`` (nothing is stable), ``inf`` where every moment up to
+    ``p_max`` shrinks (for instance ``|1 - lam*h| <= 1`` always).
     """
     rates = finite_array("lam", lam)
     out = np.array([_critical(law, x, p_max) for x in rates.ravel()])
@@ -113,14 +116,15 @@ def thresholds(law: Law, max_rate: float | None = None) -> Thresholds:
 def stable_intervals(law: Law, low: float = 0.0, high: float | None = None, n_grid: int = 3000) -> tuple[Interval, ...]:
     """All intervals of learning rates in ``(low, high)`` with ``Lambda(lam) < 0``.
 
-    Source: arXiv:2303.13093 (stable sets of finite data, "fractal-like" boundaries); chapter "probabilistic-stability", 3.6.
+    Source: arXiv:2303.13093 (stable sets of finite data, "fractal-like" boundaries); chapter "probabilistic-stability",
+    3.6.
 
     Parameters
     ----------
     law : a law of this package.
-    low, high : range of learning rates, 0 <= low < high. By default ``high`` is infinite for a finite law of at most 2000 values
-        (between two poles ``1/h`` the exponent is concave, so every interval is found exactly, however thin, down to rounding) and
-        20 root-mean-square curvatures' worth, ``20 / sqrt(E h^2)``, otherwise.
+    low, high : range of learning rates, 0 <= low < high. By default ``high`` is infinite for a finite law of at most
+        2000 values (between two poles ``1/h`` the exponent is concave, so every interval is found exactly, however
+        thin, down to rounding) and 20 root-mean-square curvatures' worth, ``20 / sqrt(E h^2)``, otherwise.
     n_grid : points of the search grid for laws with a density (intervals thinner than its step may be missed).
 
     Returns
@@ -204,7 +208,9 @@ def _concave_roots(law: Finite, h: np.ndarray, q: np.ndarray, left: float, right
 
 
 def _last_root(law: Finite, slope, a: float, b: float, left: float) -> float:
-    """Root in the last gap: the exponent rises to infinity there if it is increasing, else falls first from 0 at ``lam = 0``."""
+    """Root in the last gap: the exponent rises to infinity there if it is increasing, else falls first from 0 at ``lam
+    = 0``.
+    """
     from scipy.optimize import brentq
 
     if left == 0 and slope(0.0) > 0:
@@ -230,8 +236,8 @@ def phases(law_chi: Law, lam: float | np.ndarray) -> np.ndarray:
     """Phase of the two-layer saddle ``u = w = 0`` of ``l = (u*w*x - y)^2 / 2`` with signal ``chi = mean(x*y)``.
 
     Source: arXiv:2303.13093, phases of the two-layer saddle (v3 Prop. 3, v4 Prop. 2); formulas in the chapter, 3.5.
-    With ``Lambda_+- = E log|1 +- lam*chi|``: I if ``Lambda_- < 0 <= Lambda_+`` (Ib if also ``E(1 - lam*chi)^2 < 1``, else Ia),
-    II if ``Lambda_+ < 0 <= Lambda_-``, III if both are negative, IV if neither is.
+    With ``Lambda_+- = E log|1 +- lam*chi|``: I if ``Lambda_- < 0 <= Lambda_+`` (Ib if also ``E(1 - lam*chi)^2 < 1``,
+    else Ia), II if ``Lambda_+ < 0 <= Lambda_-``, III if both are negative, IV if neither is.
 
     Parameters
     ----------

@@ -1,8 +1,10 @@
 """Laws of the curvature ``h`` in the scalar recursion ``theta <- (1 - lam*h) * theta``.
 
 Source: arXiv:2303.13093, Theorem 1 (rank-one dynamics); chapter "probabilistic-stability", closed forms.
-Each law knows its mean, its second moment, the Lyapunov exponent ``Lambda(lam) = E log|1 - lam*h|`` and the moment function
-``phi(p) = log E|1 - lam*h|^p``. Learning rates may be arrays, and negative: ``lyapunov(-lam)`` is the exponent of ``1 + lam*h``.
+Each law knows its mean, its second moment, the Lyapunov exponent ``Lambda(lam) = E log|1 - lam*h|`` and the moment
+function
+``phi(p) = log E|1 - lam*h|^p``. Learning rates may be arrays, and negative: ``lyapunov(-lam)`` is the exponent of ``1 +
+lam*h``.
 """
 
 from __future__ import annotations
@@ -15,63 +17,7 @@ import numpy as np
 from . import _quadrature as quad
 from ._checks import finite_array, positive, whole
 from ._gaussian import gaussian_log_abs
-
-_CHUNK = 1000  # learning rates evaluated together: 1000 x about 1000 nodes
-
-
-class Law:
-    """Base of the laws: quadrature for everything that has no closed form.
-
-    A subclass sets ``mean``, ``second``, ``support``, ``breaks`` and ``scale``, and defines ``logpdf`` and ``sample``.
-    """
-
-    def lyapunov(self, lam: float | np.ndarray) -> float | np.ndarray:
-        """Exponent ``E log|1 - lam*h|`` per step; same shape as ``lam`` (any sign); ``-inf`` if ``lam*h = 1`` has mass."""
-        return self._over_rates(lam, self._lyapunov)
-
-    def moment(self, p: float | np.ndarray, lam: float | np.ndarray) -> float | np.ndarray:
-        """Moment function ``phi(p) = log E|1 - lam*h|^p``, broadcast over ``p`` and ``lam``; convex in ``p``, 0 at ``p = 0``.
-
-        Raises ValueError for ``p <= -1`` where ``h`` has a density (the moment is infinite).
-        """
-        p, lam = np.broadcast_arrays(finite_array("p", p), finite_array("lam", lam))
-        if np.any(p <= -1) and not isinstance(self, Finite):
-            raise ValueError("moment needs p > -1, because a density makes E|1 - lam*h|^p infinite below; raise p.")
-        flat_p, flat_lam = p.ravel(), lam.ravel()
-        out = np.empty(flat_p.size)
-        for i in range(0, out.size, _CHUNK):
-            out[i : i + _CHUNK] = self._moment(flat_p[i : i + _CHUNK], flat_lam[i : i + _CHUNK])
-        return out.reshape(p.shape)[()]
-
-    def batch(self, S: int) -> Law:
-        """Law of the mean of ``S`` independent copies, where it has a closed form; otherwise raises ValueError."""
-        raise ValueError(
-            f"{type(self).__name__} has no closed form for a batch mean; use empirical(law.sample(rng, n), batch={S}, rng=rng)."
-        )
-
-    def logpdf(self, h: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
-    def _nodes(self, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return quad.weighted_nodes(self.logpdf, np.asarray(self.breaks, float), lam, self.scale)
-
-    def _lyapunov(self, lam: np.ndarray) -> np.ndarray:
-        return np.where(lam == 0, 0.0, quad.mean_log(*self._nodes(lam)))
-
-    def _moment(self, p: np.ndarray, lam: np.ndarray) -> np.ndarray:
-        logq, logr = self._nodes(lam)
-        with np.errstate(invalid="ignore"):
-            power = np.where(p[:, None] == 0, 0.0, p[:, None] * logr)
-        return np.where(lam == 0, 0.0, quad.logsumexp(np.where(np.isneginf(logq), -np.inf, logq + power)))
-
-    @staticmethod
-    def _over_rates(lam, function: Callable[[np.ndarray], np.ndarray]):
-        lam = finite_array("lam", lam)
-        flat = lam.ravel()
-        out = np.empty(flat.size)
-        for i in range(0, out.size, _CHUNK):
-            out[i : i + _CHUNK] = function(flat[i : i + _CHUNK])
-        return out.reshape(lam.shape)[()]
+from ._law import Law
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +26,7 @@ class Finite(Law):
 
     values: np.ndarray
     probs: np.ndarray
+    has_density = False
 
     @property
     def mean(self) -> float:
@@ -103,7 +50,9 @@ class Finite(Law):
         return rng.choice(self.values, size=size, p=self.probs)
 
     def batch(self, S: int, max_atoms: int = 200_000) -> Finite:
-        """Exact law of the mean of ``S`` draws with replacement; ValueError if it has more than ``max_atoms`` values."""
+        """Exact law of the mean of ``S`` draws with replacement; ValueError if it has more than ``max_atoms``
+        values.
+        """
         values, probs = self.values, self.probs
         unit = max(np.abs(values).max(), 1e-300)
         sums, weights = np.zeros(1), np.ones(1)
@@ -256,7 +205,9 @@ def two_point(values: Sequence[float], probs: Sequence[float]) -> Finite:
     if v.size != q.size or v.size == 0:
         raise ValueError(f"values and probs must have one length of at least 1, got {v.size} and {q.size}; pair them.")
     if np.any(q < 0) or abs(q.sum() - 1) > 1e-9:
-        raise ValueError(f"probs must be non-negative and sum to 1, they sum to {q.sum():.6g}; divide them by their sum.")
+        raise ValueError(
+            f"probs must be non-negative and sum to 1, they sum to {q.sum():.6g}; divide them by their sum."
+        )
     return Finite(v[q > 0], q[q > 0] / q.sum())
 
 

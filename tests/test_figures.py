@@ -1,0 +1,56 @@
+"""Figures that some reader could not read are refused."""
+
+import numpy as np
+import pytest
+
+from lib import figures
+
+GOOD = "Line chart: the error falls from 3 at 1 to 1 at 9."
+
+
+def figure(labels=True):
+    fig, ax = figures.panels()
+    ax.plot([1, 2, 3])
+    if labels:
+        ax.set_xlabel("Step $t$")
+        ax.set_ylabel("Error")
+    return fig
+
+
+def test_display_prints_the_text_alternative(capsys):
+    figures.display(figure(), GOOD, {"t": [1, 2, 3]})
+    assert GOOD in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fig, alt, table, word", [
+    (lambda: figure(False), GOOD, {"t": [1]}, "label"), (figure, "A chart.", {"t": [1]}, "sentence"),
+    (figure, "A chart of the error over all the steps", {"t": [1]}, "numbers"),
+    (figure, GOOD, {"a": [1], "b": [1, 2]}, "length")])
+def test_refusals(fig, alt, table, word):
+    with pytest.raises(figures.FigureError, match=word):
+        figures.display(fig(), alt, table)
+
+
+def test_trend_tells_ends_and_extremes():
+    assert figures.trend([0, 1, 2], [3.0, 9.0, 1.0], "the loss") == \
+        "the loss falls from 3 at 0 to 1 at 2, with a peak of 9 at 1"
+    assert figures.trend([0, 1], [np.nan, np.nan], "x") == "x has no finite value"
+
+
+def test_interactive_needs_positions_and_sentences():
+    controls = [{"label": "a", "values": ["1", "2"], "start": 0}] * 2
+    with pytest.raises(figures.FigureError, match="12 positions"):
+        figures.interactive("f", controls, [[[], []], [[], []]], {}, figure(), GOOD, ["s"] * 4, {"t": [1]}, "A map.")
+    with pytest.raises(figures.FigureError, match="two controls"):
+        figures.interactive("f", controls[:1], [[[]]], {}, figure(), GOOD, ["s"], {"t": [1]}, "A map.")
+
+
+def test_colours_keep_their_contrast():
+    def luminance(c):
+        v = [int(c[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+        v = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in v]
+        return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]
+    for c in figures.COLOURS:
+        white = 1.05 / (luminance(c) + 0.05)
+        black = (luminance(c) + 0.05) / (luminance("#121212") + 0.05)
+        assert min(white, black) >= 2.99

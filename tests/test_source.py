@@ -1,0 +1,86 @@
+"""The static walk: which edits change what an experiment depends on, and what is refused."""
+
+import pytest
+
+from lib.source import PAGE, Scope, SourceError, canonical, closure, modules_reached
+
+BASE = """
+import numpy as np
+from lib import stats
+RATE = 0.5
+TABLE = [RATE, 2.0]
+
+def helper(x):
+    '''Doc.'''
+    return x * RATE
+
+def unused(x):
+    return x
+
+def experiment(n):
+    # a comment
+    return {"x": helper(np.ones(n)), "m": stats.mean([1.0, 2.0, n]).value}
+"""
+
+
+def key(text, start="experiment"):
+    return canonical(closure(PAGE, start, Scope.page([text])))
+
+
+def test_closure_names_functions_constants_and_lib():
+    names = {(w, n) for w, n, _ in key(BASE)}
+    assert {(PAGE, "experiment"), (PAGE, "helper"), (PAGE, "RATE"), ("lib.stats", "mean")} <= names
+    assert (PAGE, "unused") not in names and (PAGE, "TABLE") not in names
+    assert ("lib.stats", "Interval") in names and ("lib.stats", "band") not in names
+
+
+@pytest.mark.parametrize("old, new", [
+    ("    # a comment\n", ""), ("'''Doc.'''", "'''Other.'''"), ("x * RATE", "x  *  RATE"),
+    ("return x\n", "return -x\n"), ("TABLE = [RATE, 2.0]", "TABLE = [RATE, 3.0]")])
+def test_edits_that_do_not_matter(old, new):
+    assert old in BASE and key(BASE.replace(old, new)) == key(BASE)
+
+
+@pytest.mark.parametrize("old, new", [
+    ("RATE = 0.5", "RATE = 0.6"), ("x * RATE", "x + RATE"), ("np.ones", "np.zeros"),
+    ("import numpy as np", "import scipy as np"), ('"m": stats.mean', '"k": stats.mean'),
+    ("stats.mean([1.0, 2.0, n])", "stats.median([1.0, 2.0, n])")])
+def test_edits_that_matter(old, new):
+    assert old in BASE and key(BASE.replace(old, new)) != key(BASE)
+
+
+def test_the_last_binding_of_a_page_counts():
+    assert key(BASE + "\nRATE = 0.7\n") != key(BASE)
+
+
+@pytest.mark.parametrize("text, word", [
+    ("from numpy import *\ndef f():\n    return ones(3)\n", "hides"),
+    ("T = [1]\nT.append(2)\ndef f():\n    return T\n", "in place"),
+    ("T = {}\nT['a'] = 2\ndef f():\n    return T\n", "in place"),
+    ("T = 1\nT += 2\ndef f():\n    return T\n", "in place"),
+    ("seed = 0\ndef f():\n    return seed\n", "parameter"),
+    ("size = 'full'\nfrom lib.run import Run\nrun = Run('x', size=size)\ndef f():\n    return run.seed\n", "size"),
+    ("%%time\nG = 3\n\ndef f():\n    return G\n", "binds"),
+])
+def test_refusals(text, word):
+    with pytest.raises(SourceError, match=word):
+        closure(PAGE, "f", Scope.page([text]))
+
+
+def test_lazy_imports_and_module_attributes_are_followed():
+    page = Scope.page(["from lib import data\n"
+                       "def f():\n    from lib import stats as s\n    return s.number(1), data.digits()\n"])
+    names = {(p.where, p.name) for p in closure(PAGE, "f", page)}
+    assert ("lib.stats", "number") in names and ("lib.data.sets", "digits") in names
+
+
+def test_presentation_is_left_out():
+    page = Scope.page(["from lib import figures\nfrom lib.stats import number\n"
+                       "def f():\n    return figures.BLUE, number(2)\n"])
+    assert {p.where for p in closure(PAGE, "f", page)} == {PAGE, "lib.stats"}
+
+
+def test_modules_reached_takes_packages_whole():
+    names = {f.as_posix().split("/lib/")[1] for f in modules_reached("from lib import data\nfrom lib.run import Run")}
+    assert {"run.py", "claims.py", "rules.py", "data/sets.py", "data/packages.py", "source.py"} <= names
+    assert not any(n.startswith("book/") for n in names)
