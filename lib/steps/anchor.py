@@ -60,7 +60,9 @@ def check_anchor(e: sp.Expr, fn: Callable[..., object], given: list[dict], tol: 
             raise StepError(f"The anchor point {show(point)} lies outside the domain.")
         number = fn(**{python_name(s): (int(x) if x.denominator == 1 else x) for s, x in point.items()})
         if not _agrees(e, program, point, number, tol):
-            raise StepError(f"The anchor fails at {show(point)}: counted {number}, but the expression is {_say(e, point)}.")
+            raise StepError(
+                f"The anchor fails at {show(point)}: counted {number}, but the expression is {_say(e, point)}."
+            )
     return len(given)
 
 
@@ -69,7 +71,8 @@ def _agrees(e: sp.Expr, program: Program, point: Point, number: object, tol: flo
         raise StepError(f"The anchor's function returned {number}, not a number.")
     if tol == 0:
         if not isinstance(number, (Rational, sp.Expr)) or (isinstance(number, sp.Expr) and number.has(sp.Float)):
-            raise StepError(f"The anchor's function returned {type(number).__name__}, which is not exact; return a Fraction or give tol.")
+            kind = type(number).__name__
+            raise StepError(f"The anchor's function returned {kind}, which is not exact; use a Fraction or give tol.")
         counted = number if isinstance(number, sp.Expr) else to_sympy(Fraction(number))
         return Pair(program, counted).at(point).order == 0
     return bool(abs(float(value(program, point)) - float(number)) <= tol)

@@ -24,12 +24,18 @@ def closed_box(domain: Domain, symbols: list[sp.Symbol]) -> dict[sp.Symbol, Side
     for s in symbols:
         ends = []
         for side, bounds in zip((1, -1), domain.bounds(s), strict=True):
-            known = [rational(value, {}) for value, _ in bounds if not value.free_symbols and value.is_Rational]
+            known = [_outward(value, side) for value, _ in bounds if not value.free_symbols]
             if not known:
                 return None
             ends.append(max(known) if side > 0 else min(known))
         box[s] = (ends[0], ends[1])
     return box
+
+
+def _outward(value: sp.Expr, side: int) -> Fraction:
+    """A rational at or just outside a numeric bound."""
+    near = rational(value, {})
+    return near if value.is_Rational else near - side * Fraction(1, 10**9)
 
 
 def check_box(box: dict, domain: Domain, symbols: list[sp.Symbol]) -> dict[sp.Symbol, Side]:
@@ -162,7 +168,9 @@ class _Search:
         return self.zero_faces[key]
 
     def _ball(self, cell: tuple[Side, ...]) -> dict[sp.Symbol, arb]:
-        return {s: exact(a) if a == b else exact(a).union(exact(b)) for s, (a, b) in zip(self.symbols, cell, strict=True)}
+        return {
+            s: exact(a) if a == b else exact(a).union(exact(b)) for s, (a, b) in zip(self.symbols, cell, strict=True)
+        }
 
 
 def _size(slope: arb) -> float:

@@ -114,7 +114,7 @@ class Derivation:
                 raise StepError("The stated gap is the difference of the sides itself, so it shows nothing.")
         proof = prove_sign(difference, self.domain, len(relation) == 1, gap)
         if proof is None and gap is not None:
-            raise StepError(f"The gap {gap} is not proved: it is not the difference of the sides, or its sign is not visible.")
+            raise StepError(f"Not proved: {gap} is not the difference of the sides, or its sign is not visible.")
         if proof is None:
             proof = self._random(step)
         return self._accept(step, found, right, reason, proof)
@@ -146,18 +146,21 @@ class Derivation:
             raise StepError(f"There is no free {symbol} to put a value for.")
         self.domain.check_symbols(symbol)
         self.domain.check_symbols(new)
-        how = value_in_domain(symbol, new, self.domain, self._points)
+        proof = value_in_domain(symbol, new, self.domain, self._points)
         right = expression(self._rhs.subs(symbol, new, simultaneous=True))
         if right == self._rhs:
             raise StepError(f"Putting {symbol} = {new} changes nothing.")
         if symbol in self._lhs.free_symbols:
             self._lhs = self._lhs.subs(symbol, new, simultaneous=True)
         words = f"put ${latex(symbol)} = {latex(new)}$: {reason}"
-        return self._add("=", right, words, f"the value lies in the domain ({how})", how, "symbolic")
+        return self._add(
+            "=", right, words, f"the value lies in the domain ({proof.prover})", proof.prover, proof.evidence
+        )
 
     def tends_to(self, expr: sp.Expr, reason: str, var: sp.Symbol, point: sp.Expr, dir: str = "+") -> Derivation:
         """The present expression tends to `expr` as `var` tends to `point` from one side."""
         right, target = self._side(expr), sp.sympify(point)
+        self._only_numbers(right, "a limit")
         self._need_domain(self._rhs, right, var)
         if dir not in ("+", "-") or right.free_symbols & {var} or var not in self._rhs.free_symbols:
             raise StepError(f"A limit needs a direction '+' or '-', and {var} on the left side only.")
@@ -170,6 +173,7 @@ class Derivation:
     def series(self, expr: sp.Expr, reason: str, var: sp.Symbol, order: int, at: sp.Expr = 0) -> Derivation:
         """`expr` is the Taylor polynomial of the present expression, with remainder ``O((var - at)**order)``."""
         right, centre = self._side(expr), sp.sympify(at)
+        self._only_numbers(right, "a series")
         self._need_domain(self._rhs, right, var)
         if rebuilt(right) == rebuilt(self._rhs):
             raise StepError("Both sides are the same expression, so the step says nothing.")
@@ -178,7 +182,16 @@ class Derivation:
         rest = sp.Order((var - centre) ** order, (var, centre))
         self._remainder += rest
         formula = f"= {latex(right)} + O\\left({latex((var - centre) ** order)}\\right)"
-        return self._add("~", right, reason, f"{name}; {_points(found)}", name, "symbolic", formula, f"{right} + O({(var - centre) ** order})")
+        return self._add(
+            "~",
+            right,
+            reason,
+            f"{name}; {_points(found)}",
+            name,
+            "symbolic",
+            formula,
+            f"{right} + O({(var - centre) ** order})",
+        )
 
     def anchor(self, reason: str, fn: Callable[..., object], points: Sequence[dict], tol: float = 0) -> Derivation:
         """Compare the present expression with an independent enumeration or simulation ``fn(**values)``."""
@@ -186,7 +199,7 @@ class Derivation:
         count = anchors.check_anchor(self._rhs, fn, list(points), tol, self._points)
         how = "exactly" if tol == 0 else f"within {tol:g}"
         check = f"anchored {how} at {count} point{'s' * (count > 1)}"
-        return self._add("=", self._rhs, reason, check, "anchor", "symbolic" if tol == 0 else "anchored", r"\text{(anchor)}", "(anchor)")
+        return self._add("=", self._rhs, reason, check, "anchor", "anchored", r"\text{(anchor)}", "(anchor)")
 
     # ---- what came out
 
@@ -221,7 +234,11 @@ class Derivation:
         """The lines below the table."""
         killed, total = sum(f.killed for f in self._findings), sum(f.mutants for f in self._findings)
         count = sum(f.points for f in self._findings)
-        lines = [f"Checked at {count} points; {killed} of {total} mutants refuted." if self._findings else "Nothing here was checked by machine."]
+        lines = [
+            f"Checked at {count} points; {killed} of {total} mutants refuted."
+            if self._findings
+            else "Nothing here was checked by machine."
+        ]
         alive = [str(m) for f in self._findings for m in f.survivors]
         if alive:
             lines.append("Not told apart from the right side: " + "; ".join(alive) + ".")
@@ -238,6 +255,10 @@ class Derivation:
     def _side(self, expr: Side) -> Side:
         return expression(expr)
 
+    def _only_numbers(self, right: Side, what: str) -> None:
+        if isinstance(right, sp.MatrixBase) or isinstance(self._rhs, sp.MatrixBase):
+            raise StepError(f"There is no {what[what.index(' ') + 1 :]} of matrices here, only equality.")
+
     def _need_domain(self, *sides: Side) -> None:
         for side in sides:
             self.domain.check_symbols(side)
@@ -246,8 +267,7 @@ class Derivation:
         if relation not in ("<=", "<", ">=", ">"):
             raise StepError(f"The relation {relation!r} is not one of <=, <, >=, >.")
         right = self._side(expr)
-        if isinstance(right, sp.MatrixBase) or isinstance(self._rhs, sp.MatrixBase):
-            raise StepError("Matrices can be equal, but not smaller or larger.")
+        self._only_numbers(right, "an inequality")
         if self._remainder != 0:
             raise StepError("After a series no inequality follows for the first expression: start a new chain.")
         return right, (right - self._rhs if relation[0] == "<" else self._rhs - right)
@@ -268,7 +288,15 @@ class Derivation:
         return self._add(step.relation, right, reason, "; ".join(parts), proof.prover, proof.evidence)
 
     def _add(
-        self, relation: str, right: Side, reason: str, check: str, prover: str, evidence: str, formula: str = "", text: str = ""
+        self,
+        relation: str,
+        right: Side,
+        reason: str,
+        check: str,
+        prover: str,
+        evidence: str,
+        formula: str = "",
+        text: str = "",
     ) -> Derivation:
         joined([row.relation for row in self.proved] + [relation])
         formula = formula or f"{RELATIONS[relation]} {latex(right)}"
@@ -279,7 +307,7 @@ class Derivation:
 
 
 def _points(found: Findings) -> str:
-    return f"{found.points} points, {found.killed}/{found.mutants} mutants refuted"
+    return f"{found.points} point{'s' * (found.points != 1)}, {found.killed}/{found.mutants} mutants refuted"
 
 
 def derive(title: str, start: Side, given: Sequence[str] = ()) -> Derivation:

@@ -26,7 +26,8 @@ class Domain:
         for sentence in self.given:
             self.symbols += [s for s in sentence.names if s not in self.symbols]
         self.integers = {s for sentence in self.given for s in sentence.integers}
-        self.constraints: list[Constraint] = [c for sentence in self.given for c in sentence.constraints]
+        stated: list[Constraint] = [c for sentence in self.given for c in sentence.constraints]
+        self.constraints = stated + _transitive(stated)
 
     def without(self, symbol: sp.Symbol) -> Domain:
         """The same domain, knowing nothing about one symbol."""
@@ -44,7 +45,7 @@ class Domain:
         return other
 
     def without_other_bounds(self, symbol: sp.Symbol, end: sp.Expr, side: int) -> Domain:
-        """The domain in which one symbol is a real number that starts at one end and knows no other bound on that side."""
+        """The domain in which one symbol is a real number that knows only one bound on one side."""
         other = object.__new__(Domain)
         other.given = self.given
         other.symbols, other.integers = list(self.symbols), self.integers - {symbol}
@@ -71,6 +72,11 @@ class Domain:
             value = sp.expand(symbol - link.gap / slope)
             (lower if slope > 0 else upper).append((value, link.relation == "<"))
         return lower, upper
+
+    def is_mixed(self, symbol: sp.Symbol) -> bool:
+        """Whether some constraint on a symbol is not a bound by an expression without it."""
+        involved = (c for c in self.constraints if symbol in c.gap.free_symbols)
+        return any(not sp.diff(c.gap, symbol).is_Rational for c in involved)
 
     def excluded(self, symbol: sp.Symbol) -> list[sp.Expr]:
         """Values that a ``!=`` forbids."""
@@ -137,9 +143,26 @@ class Domain:
                 continue
             if sp.Symbol(symbol.name) in self.symbols:
                 raise StepError(
-                    f"The symbol {symbol} carries its own assumptions; make it with steps.symbols, the derivation owns the domain."
+                    f"The symbol {symbol} carries its own assumptions; make it with steps.symbols: "
+                    "the derivation owns the domain."
                 )
             raise StepError(f"The symbol {symbol} has no domain; name it in given=[...].")
+
+
+def _transitive(stated: list[Constraint]) -> list[Constraint]:
+    """What follows from ``x < y`` and ``y < z`` for a symbol y in the middle."""
+    chained = [c for c in stated if c.relation != "!="]
+    known = {(c.left, c.right) for c in chained}
+    found = []
+    for first in chained:
+        for second in chained:
+            if first.right == second.left and first.right.is_Symbol and first.text != second.text:
+                ends = (first.left, second.right)
+                if ends not in known and any(end.free_symbols for end in ends):
+                    known.add(ends)
+                    sign = "<" if "<" in (first.relation, second.relation) else "<="
+                    found.append(Constraint(ends[0], sign, ends[1], f"{first.text}, {second.text}"))
+    return found
 
 
 def _sign_facts(bounds: list[tuple[sp.Expr, bool]], side: int) -> dict[str, bool]:
@@ -156,7 +179,7 @@ def _sign_facts(bounds: list[tuple[sp.Expr, bool]], side: int) -> dict[str, bool
 
 
 def _choose(bounds: list[tuple[sp.Expr, bool]], table: dict, side: int) -> tuple[sp.Expr, bool] | None:
-    """The bound to build a slack variable on: the last symbolic one that is already expressed, else the tightest number."""
+    """The bound to build a slack variable on: the last symbolic one that is ready, else the tightest number."""
     usable = [b for b in bounds if b[0].free_symbols <= table.keys()]
     symbolic = [b for b in usable if b[0].free_symbols]
     if symbolic or not usable:

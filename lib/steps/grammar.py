@@ -114,7 +114,9 @@ def parse_given(text: str) -> Given:
         return parse_progression(text, *items)
     if not signs or not (set(signs) <= {"<", "<="} or set(signs) <= {">", ">="} or signs == ["!="]):
         raise wrong(text, "it is not one chain of comparisons in one direction")
-    columns = [parse_names(i, text) if "," in i and NAMES.fullmatch(i.strip()) else [parse_expression(i, text)] for i in items]
+    columns = [
+        parse_names(i, text) if "," in i and NAMES.fullmatch(i.strip()) else [parse_expression(i, text)] for i in items
+    ]
     if sum(len(column) > 1 for column in columns) > 1:
         raise wrong(text, "only one place of the chain may list several names")
     if signs[0][0] == ">":
@@ -127,7 +129,9 @@ def parse_given(text: str) -> Given:
     for link in found:
         if link.left.is_number and link.right.is_number and (link.gap <= 0) == True:  # noqa: E712
             raise StepError(f"The domain {text!r} has no point.")
-    names = sorted({s for column in columns for item in column for s in item.free_symbols}, key=lambda s: text.find(s.name))
+    names = sorted(
+        {s for column in columns for item in column for s in item.free_symbols}, key=lambda s: text.find(s.name)
+    )
     if not names:
         raise wrong(text, "it names no symbol")
     return Given(text, names, [], found)

@@ -30,7 +30,7 @@ class Points:
 
     def __init__(self, domain: Domain):
         self.domain = domain
-        self._tests = [(c, Program(c.gap)) for c in domain.constraints]
+        self.tests = [(c, Program(c.gap)) for sentence in domain.given for c in sentence.constraints]
         self._source = self._generate()
         self.first: list[Point] = self._take(FEW)
         if not self.first:
@@ -54,7 +54,7 @@ class Points:
         """Whether a point lies in the domain."""
         if any(point[s].denominator != 1 for s in self.domain.integers):
             return False
-        return all(holds(link.relation, program, point) for link, program in self._tests)
+        return all(holds(link.relation, program, point) for link, program in self.tests)
 
     def _generate(self) -> Iterator[Point]:
         rng, seen, misses, turn = random.Random(20240229), set(), 0, 0

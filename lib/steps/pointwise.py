@@ -10,9 +10,9 @@ from flint import arb
 from lib.steps.compare import HOLDS, Pair, Undefined, order, value, vanishes
 from lib.steps.errors import StepError
 from lib.steps.evaluate import Program
-from lib.steps.sides import Side, entries
 from lib.steps.mutants import mutants
 from lib.steps.points import Point, Points, show
+from lib.steps.sides import Side, entries
 
 WEAKER = {"<=": (0, 1), "<": (0, 1), ">=": (0, -1), ">": (0, -1)}
 
@@ -61,6 +61,7 @@ class Pointwise:
 
     def check(self, points: Points) -> Findings:
         """Refuse the step if it fails, is undefined or is empty at the first points; else say what was found."""
+        distinct = {tuple((s, x) for s, x in point.items() if s in self.used): point for point in points.first}
         for point in points.first:
             try:
                 answer = self.holds(point)
@@ -74,7 +75,7 @@ class Pointwise:
             raise StepError("Both sides are zero at every point, so the step says nothing.")
         if self.relation != "=" and all(o == 0 for point in points.first for o in self.orders(point)):
             raise StepError("Both sides are equal at every point: say it with equals.")
-        found = Findings(len(points.first))
+        found = Findings(len(distinct))
         if self.relation != "=":
             found.tightest = self._tightest(points.first)
         self._mutate(points, found)

@@ -87,5 +87,6 @@ def weakest(kinds: list[str]) -> str:
     """The evidence of a chain from that of its steps."""
     proved = [kind for kind in kinds if kind in STRENGTH]
     words = [max(proved, key=STRENGTH.index)] if proved else []
+    words += [word for word in ("anchored",) if word in kinds and not words]
     words += [word for word in ("cited", "by words") if word in kinds]
     return " + ".join(words) or "nothing checked"

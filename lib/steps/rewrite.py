@@ -1,4 +1,4 @@
-"""Rewritings that need the domain: signs of absolute values, cases of a Piecewise, logarithms of products."""
+"""Rewritings that need the domain: signs of absolute values, cases of a Piecewise."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sympy as sp
 
 from lib.steps.coefficients import binomial_sum
 from lib.steps.domain import Domain
+from lib.steps.visible import quick_sign
 
 
 def carry_out(e: sp.Expr, domain: Domain) -> sp.Expr:
@@ -24,13 +25,11 @@ def carry_out(e: sp.Expr, domain: Domain) -> sp.Expr:
 
 def resolve(e: sp.Expr, domain: Domain) -> sp.Expr:
     """Replace ``Abs``, ``sign``, ``Max``, ``Min`` and ``Piecewise`` wherever the domain decides the sign."""
-    from lib.steps.sign import quick_sign
-
     kinds = (sp.Abs, sp.sign, sp.Max, sp.Min, sp.Piecewise, sp.Heaviside)
     for _ in range(4):
         table = {}
         for part in sorted(e.atoms(*kinds), key=sp.default_sort_key):
-            new = _decide(part, domain, quick_sign)
+            new = _decide(part, domain)
             if new is not None:
                 table[part] = new
         if not table:
@@ -39,7 +38,7 @@ def resolve(e: sp.Expr, domain: Domain) -> sp.Expr:
     return e
 
 
-def _decide(part: sp.Expr, domain: Domain, quick_sign) -> sp.Expr | None:
+def _decide(part: sp.Expr, domain: Domain) -> sp.Expr | None:
     if isinstance(part, (sp.Abs, sp.sign, sp.Heaviside)):
         inside = part.args[0]
         if isinstance(part, sp.Abs):
@@ -57,7 +56,7 @@ def _decide(part: sp.Expr, domain: Domain, quick_sign) -> sp.Expr | None:
         return None
     kept = []
     for value, condition in part.args:
-        answer = _truth(condition, domain, quick_sign)
+        answer = _truth(condition, domain)
         if answer is False:
             continue
         kept.append((value, sp.true if answer else condition))
@@ -68,12 +67,12 @@ def _decide(part: sp.Expr, domain: Domain, quick_sign) -> sp.Expr | None:
     return None if len(kept) == len(part.args) or not kept else sp.Piecewise(*kept)
 
 
-def _truth(condition: sp.Basic, domain: Domain, quick_sign) -> bool | None:
+def _truth(condition: sp.Basic, domain: Domain) -> bool | None:
     """Whether a condition holds in the whole domain (True), nowhere (False), or is not decided (None)."""
     if condition in (sp.true, sp.false):
         return condition == sp.true
     if isinstance(condition, (sp.And, sp.Or)):
-        answers = [_truth(c, domain, quick_sign) for c in condition.args]
+        answers = [_truth(c, domain) for c in condition.args]
         stop = isinstance(condition, sp.Or)
         return stop if stop in answers else None if None in answers else not stop
     if not isinstance(condition, sp.core.relational.Relational):
@@ -91,57 +90,3 @@ def _truth(condition: sp.Basic, domain: Domain, quick_sign) -> bool | None:
         yes = strict == -1 or (condition.rel_op == "<=" and back == 1)
         no = strict == 1 or (condition.rel_op == "<" and weak == 1)
     return True if yes else False if no else None
-
-
-def split_logs(e: sp.Expr) -> sp.Expr:
-    """Split logarithms into those of the factors of their arguments; sound because every part is kept positive."""
-    table = {part: _split(part.args[0]) for part in e.atoms(sp.log)}
-    return e.xreplace(table)
-
-
-def _split(argument: sp.Expr) -> sp.Expr:
-    total = sp.S.Zero
-    inner = argument.args[0] if isinstance(argument, sp.Abs) else argument
-    whole = isinstance(argument, sp.Abs)
-    inner = sp.factor(sp.together(inner))
-    for factor in sp.Mul.make_args(inner):
-        base, exponent = factor.as_base_exp()
-        if base is sp.E:
-            total += exponent
-            continue
-        if not exponent.is_real:
-            return sp.log(argument)
-        side = _visible_sign(base)
-        if side == 0:
-            if not whole:
-                return sp.log(argument)
-            base = sp.Abs(_monic_sign(base))
-        elif side < 0:
-            if not whole:
-                return sp.log(argument)
-            base = -base
-        if base.is_Rational and base != 1:
-            for prime, power in sp.factorint(base.p).items():
-                total += power * exponent * sp.log(prime)
-            for prime, power in sp.factorint(base.q).items():
-                total -= power * exponent * sp.log(prime)
-            continue
-        if base.is_number and base.is_positive and base < 1:
-            base, exponent = sp.radsimp(1 / base), -exponent
-        total += exponent * sp.log(sp.expand(base) if not isinstance(base, sp.Abs) else base)
-    return total
-
-
-def _monic_sign(base: sp.Expr) -> sp.Expr:
-    """The same up to a sign, with a fixed choice of it."""
-    base = sp.expand(base)
-    return -base if base.could_extract_minus_sign() else base
-
-
-def _visible_sign(base: sp.Expr) -> int:
-    """1 or -1 if assumptions show the sign of a factor, else 0."""
-    if base.is_positive or sp.expand(base).is_positive:
-        return 1
-    if base.is_negative or sp.expand(base).is_negative:
-        return -1
-    return 0

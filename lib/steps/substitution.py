@@ -9,15 +9,15 @@ from lib.steps.domain import Domain
 from lib.steps.errors import StepError
 from lib.steps.evaluate import Program
 from lib.steps.points import Points, show
-from lib.steps.sign import prove_sign
+from lib.steps.sign import Proof, prove_sign
 
 
-def value_in_domain(symbol: sp.Symbol, new: sp.Expr, domain: Domain, points: Points) -> str:
+def value_in_domain(symbol: sp.Symbol, new: sp.Expr, domain: Domain, points: Points) -> Proof:
     """Prove every constraint on the symbol for its new value; return the provers' names or refuse."""
     rest = domain if symbol in new.free_symbols else domain.without(symbol)
     if symbol in domain.integers and not new.xreplace(rest.typed).is_integer:
         raise StepError(f"The value {new} is not seen to be an integer, so it may leave the domain of {symbol}.")
-    names = []
+    proofs = []
     for link in domain.constraints:
         if symbol not in link.gap.free_symbols:
             continue
@@ -28,15 +28,18 @@ def value_in_domain(symbol: sp.Symbol, new: sp.Expr, domain: Domain, points: Poi
         else:
             proof = prove_sign(gap, rest, link.relation == "<")
         if proof is None:
-            raise StepError(f"The value {symbol} = {new} is not proved to satisfy {link.left} {link.relation} {link.right}.")
-        names.append(proof if isinstance(proof, str) else proof.prover)
-    if not names and not new.xreplace(rest.typed).is_real:
+            raise StepError(
+                f"The value {symbol} = {new} is not proved to satisfy {link.left} {link.relation} {link.right}."
+            )
+        proofs.append(proof)
+    if not proofs and not new.xreplace(rest.typed).is_real:
         raise StepError(f"The value {new} is not seen to be real.")
-    return ", ".join(dict.fromkeys(names)) or "any real number"
+    kind = "verified on box" if any(proof.evidence != "symbolic" for proof in proofs) else "symbolic"
+    return Proof(", ".join(dict.fromkeys(proof.prover for proof in proofs)) or "any real number", kind)
 
 
-def _not_zero(gap: sp.Expr, domain: Domain) -> str | None:
-    return "signs and factors" if gap.xreplace(domain.typed).is_nonzero else None
+def _not_zero(gap: sp.Expr, domain: Domain) -> Proof | None:
+    return Proof("signs and factors") if gap.xreplace(domain.typed).is_nonzero else None
 
 
 def _look(symbol: sp.Symbol, new: sp.Expr, relation: str, gap: sp.Expr, points: Points) -> None:

@@ -49,8 +49,8 @@ def _finding(given: Given, points: Points, steps: list[Pointwise]) -> str:
 
 def _outside(given: Given, points: Points) -> list[Point]:
     """Points that break this sentence and keep the others."""
-    others = [(c, p) for c, p in points._tests if c.text != given.text]
-    own = [(c, p) for c, p in points._tests if c.text == given.text]
+    others = [(c, p) for c, p in points.tests if c.text != given.text]
+    own = [(c, p) for c, p in points.tests if c.text == given.text]
     found = []
     for base in points.first[2 : 2 + BASES] or points.first:
         for symbol in given.names:

@@ -9,9 +9,12 @@ import sympy as sp
 from lib.steps.coefficients import power_series_zero
 from lib.steps.domain import Domain
 from lib.steps.grammar import Constraint
-from lib.steps.rewrite import carry_out, resolve, split_logs
+from lib.steps.logs import split_logs
+from lib.steps.rewrite import carry_out, resolve
 
 OPEN = (sp.Sum, sp.Product, sp.Integral, sp.Piecewise, sp.Derivative)
+FAILURES = (NotImplementedError, ValueError, TypeError, sp.PolynomialError, RecursionError, AttributeError, KeyError)
+J = sp.Dummy("integral")
 LONG = 200  # operations; above it simplify is not tried
 
 
@@ -32,6 +35,10 @@ def prove_zero(expression: sp.Expr, domain: Domain) -> str | None:
     for name, prover in PROVERS.items():
         if _is_zero(prover, typed, domain):
             return name
+    if expression.has(sp.Integral, sp.atan, sp.asin, sp.acos) and not expression.has(sp.Sum, sp.Product):
+        for symbol in sorted(expression.free_symbols - domain.integers, key=str):
+            if _by_slope(expression, symbol, domain):
+                return f"derivative in {symbol} and value at an end"
     done = carry_out(typed, domain)
     if done != typed:
         for name, prover in PROVERS.items():
@@ -49,7 +56,7 @@ def prove_zero(expression: sp.Expr, domain: Domain) -> str | None:
 def _is_zero(prover: Callable[[sp.Expr, Domain], sp.Expr], e: sp.Expr, domain: Domain) -> bool:
     try:
         return prover(e, domain) == 0
-    except (NotImplementedError, ValueError, TypeError, sp.PolynomialError, RecursionError, AttributeError, KeyError):
+    except FAILURES:
         return False
 
 
@@ -87,7 +94,7 @@ def _resolved(e: sp.Expr, domain: Domain) -> sp.Expr:
 
 def _slack_logs(e: sp.Expr, domain: Domain) -> sp.Expr:
     """Slack variables, logarithms split into the factors of their arguments."""
-    if not e.has(sp.log):
+    if not e.has(sp.log) or e.has(sp.Integral):
         return e
     back = {t: s for s, t in domain.typed.items()}
     for table in (domain.typed, domain.slack):
@@ -140,6 +147,43 @@ PROVERS: dict[str, Callable[[sp.Expr, Domain], sp.Expr]] = {
 }
 
 
+def _by_slope(e: sp.Expr, s: sp.Symbol, domain: Domain) -> bool:
+    """Zero at one end of the range of s, and a derivative in s that is zero: for integrals with a free end."""
+    if domain.is_mixed(s) or domain.excluded(s):
+        return False
+    t = domain.typed[s]
+    back = {symbol: plain for plain, symbol in domain.typed.items()}
+    rest = domain.without(s)
+    try:
+        top = sp.fraction(sp.together(resolve(e, domain).xreplace(domain.typed)))[0]
+        integrals = sorted(top.atoms(sp.Integral), key=sp.default_sort_key)
+        if len(integrals) > 1:
+            return False
+        whole = integrals[0] if integrals else top
+        factor = sp.diff(top.xreplace({whole: J}), J) if integrals else sp.S.One
+        if factor.has(J):
+            return False
+        other = sp.cancel((top - factor * whole) / factor) if integrals else sp.S.Zero
+        slope = sp.diff(whole, t) + sp.diff(other, t)
+        if slope.has(sp.Integral) or not _plain_zero(slope.xreplace(back), domain):
+            return False
+        for end in [value for side in domain.bounds(s) for value, _ in side] or [sp.S.Zero]:
+            if s in end.free_symbols:
+                continue
+            start, weight = (part.subs(t, end.xreplace(domain.typed)).doit() for part in (top, factor))
+            usable = not start.has(sp.nan, sp.zoo, sp.oo, sp.Integral) and sp.expand(weight) != 0
+            if usable and _plain_zero(start.xreplace(back), rest):
+                return True
+    except FAILURES:
+        pass
+    return False
+
+
+def _plain_zero(e: sp.Expr, domain: Domain) -> bool:
+    typed = e.xreplace(domain.typed)
+    return any(_is_zero(prover, typed, domain) for prover in PROVERS.values())
+
+
 def _induction(e: sp.Expr, n: sp.Symbol, domain: Domain) -> bool:
     """Zero at the first n, and the difference of neighbours zero: for sums that sympy cannot carry out."""
     sums = [part for part in e.atoms(sp.Sum, sp.Product) if n in part.free_symbols]
@@ -147,7 +191,10 @@ def _induction(e: sp.Expr, n: sp.Symbol, domain: Domain) -> bool:
     tied = any(n in c.gap.free_symbols and len(c.gap.free_symbols) > 1 for c in domain.constraints)
     if not sums or tied or upper or not all(value.is_Integer for value, _ in lower) or not lower:
         return False
-    if any(len(s.limits) != 1 or s.limits[0][2] != n or n in (s.function.free_symbols | s.limits[0][1].free_symbols) for s in sums):
+    if any(
+        len(s.limits) != 1 or s.limits[0][2] != n or n in (s.function.free_symbols | s.limits[0][1].free_symbols)
+        for s in sums
+    ):
         return False
     if any(isinstance(part, sp.Product) for part in sums):
         return False

@@ -52,8 +52,8 @@ def gaussian_log_abs(m: np.ndarray, s: np.ndarray) -> np.ndarray:
 def _hypergeometric():
     """Interpolant of ``F(x) = a * 2F2(1, 1; 3/2, 2; -a)``, ``a = x^2 <= 40``, from its values and two derivatives.
 
-    The series of ``2F2`` cancels, so the equal Poisson mixture ``(E psi(J + 1/2) - psi(1/2)) / 2``, ``J ~ Poisson(a)``, is
-    summed at the knots; ``F' = 2 D`` and ``F'' = 2 (1 - 2 x D)`` with Dawson's function ``D``.
+    The series of ``2F2`` cancels, so the equal Poisson mixture ``(E psi(J + 1/2) - psi(1/2)) / 2``, ``J ~ Poisson(a)``,
+    is summed at the knots; ``F' = 2 D`` and ``F'' = 2 (1 - 2 x D)`` with Dawson's function ``D``.
     """
     from scipy.interpolate import BPoly
     from scipy.special import dawsn, digamma, gammaln

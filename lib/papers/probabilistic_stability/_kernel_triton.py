@@ -41,4 +41,6 @@ def two_parameter(u: Tensor, w: Tensor, rate: Tensor, G: Tensor, R: Tensor, limi
     """Advance u, w, rate [n] in place through R [T, n]; G is [T, n], or [1, n] for every step."""
     T, n = R.shape
     stride = n if G.shape[0] > 1 else 0
-    _kernel[(triton.cdiv(n, BLOCK),)](u, w, rate, G, R, n, T, float(limit) ** 2, stride, BLOCK=BLOCK)
+    launch = _kernel[(triton.cdiv(n, BLOCK),)]
+    # without fused multiply-add: the same rounded operations as on the CPU
+    launch(u, w, rate, G, R, n, T, float(limit) ** 2, stride, BLOCK=BLOCK, enable_fp_fusion=False)

@@ -18,6 +18,7 @@ import numpy as np
 from ._checks import positive, whole
 
 Array = Any  # numpy array or torch tensor
+_WORTH_A_THREAD = 10**7  # operations, some milliseconds: a smaller share costs more to hand out than to do
 
 
 class State(NamedTuple):
@@ -81,6 +82,7 @@ def two_parameter(
         _same("R", R.shape, (R.shape[0], n))
         blocks, width, R = 1, n, R[None]
     if G.ndim < 2:
+        _same("G", G.shape, (n,) if G.ndim else ())
         G = np.broadcast_to(G.astype(u.dtype), (n,)).reshape(blocks, 1, width)
     else:
         G = G.reshape(-1, *G.shape[-2:])

@@ -131,10 +131,9 @@ class _Probe:
         finally:
             for handle in handles:
                 handle.remove()
-        if self.z is None or self.o is None or not self.o.requires_grad:
+        if self.z is None or self.o is None or not (self.a.requires_grad and self.o.requires_grad):
             raise ValueError("the loss did not pass through both modules in this order; name (incoming, outgoing).")
-        (gradient,) = torch.autograd.grad(loss, self.o, retain_graph=True)
-        self.e = -gradient
+        self.e = -torch.autograd.grad(loss, self.o, retain_graph=True, materialize_grads=True)[0]
         return self
 
     def slope(self, unit: int, axis: int) -> Tensor:
@@ -142,7 +141,11 @@ class _Probe:
         position.
         """
         value = self.a.select(axis, unit)
-        (gradient,) = torch.autograd.grad(value.sum(), self.z)
+        (gradient,) = torch.autograd.grad(value.sum(), self.z, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                "the outgoing module does not depend on the incoming one; name (incoming, outgoing) in order."
+            )
         own = gradient.select(axis, unit)
         if own.shape != value.shape or gradient.count_nonzero() != own.count_nonzero():
             raise ValueError(

@@ -35,7 +35,7 @@ class Spectrum:
     @property
     def n_positive(self) -> np.ndarray:
         """[B] number of positive exponents: the rank that the chapter predicts at a low-rank saddle."""
-        return (self.exponents > 0).sum(axis=1)
+        return (self.exponents > 1e-12).sum(axis=1)  # above rounding
 
     def verdict(self, cell: int = 0) -> Verdict:
         """Verdict on the top exponent of one cell."""
@@ -129,11 +129,14 @@ def saddle_spectrum(
     blocks = [C] if isinstance(C, (Tensor, np.ndarray)) else C
     Q, log_R, age = None, [], 0
     for block in blocks:
-        block = torch.as_tensor(block)
+        block = torch.from_numpy(np.require(block, requirements="W")) if isinstance(block, np.ndarray) else block
         if block.ndim != 4:
             raise ValueError(f"C must be [T, B, d_out, d_in], got {tuple(block.shape)}; add the missing axes.")
         T, B, p, q = block.shape
-        rate = torch.as_tensor(lam, dtype=torch.float64, device=block.device).expand(B).contiguous()
+        rate = torch.as_tensor(lam, dtype=torch.float64, device=block.device)
+        if rate.shape not in ((), (B,)):
+            raise ValueError(f"lam must be one number or [{B}], one a cell, got shape {tuple(rate.shape)}; reshape it.")
+        rate = rate.expand(B).contiguous()
         block = block.contiguous() if block.is_cuda else block.double().contiguous()
         Q = _frame(B, p + q, k, seed, block) if Q is None else Q
         Q, part, age = (_advance_gpu if block.is_cuda else _advance_cpu)(Q, block, rate, whole("every", every), age)
@@ -166,11 +169,11 @@ def _advance_gpu(Q: Tensor, C: Tensor, rate: Tensor, every: int, age: int) -> tu
 
 
 def _frame(B: int, d: int, k: int | None, seed: int, like: Tensor) -> Tensor:
-    """Random orthonormal frame [B, d, k], drawn on the CPU so that every device starts alike."""
+    """Random orthonormal frame [B, d, k]: the first k columns of the full one, and the same on every device."""
     k = d if k is None else whole("k", k)
     if k > d:
         raise ValueError(f"there are only {d} exponents in dimension {d}; pass k of at most {d}.")
-    start = torch.randn(d, k, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    start = torch.randn(k, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).T
     return torch.linalg.qr(start)[0].to(like).expand(B, d, k).contiguous()
 
 
