@@ -69,3 +69,16 @@ def table(head: list[str], rows: list[list[str]], caption: str, raw: bool = Fals
     words = [[re.sub(r"<[^>]+>", "", str(c)) for c in row] for row in rows]
     plain = "\n".join([caption, " | ".join(head), *(" | ".join(row) for row in words)])
     return {"text/plain": plain, "text/html": markup}
+
+
+class Table:
+    """A table that a cell displays as its last expression: head, rows of words with `code` and $mathematics$."""
+
+    def __init__(self, head: list[str], rows: list[list], caption: str):
+        self.bundle = table(head, rows, caption)
+
+    def __repr__(self) -> str:
+        return self.bundle["text/plain"]
+
+    def _repr_mimebundle_(self, **_) -> dict:
+        return self.bundle

@@ -16,7 +16,7 @@ from pathlib import Path
 from lib.errors import BookError
 
 PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
-                "lib.paths", "lib.errors", "lib.pending")
+                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules")
 PARAMETERS = frozenset({"size", "seed", "device", "source"})
 MUTATORS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault",
                       "popitem", "add", "discard", "fill", "put", "resize", "fill_", "copy_", "zero_", "add_", "mul_"})

@@ -226,9 +226,9 @@ class Program:
             return lambda x: mpmath.mpf(0) if x in ends else _sample(inner, {**v, variable: _from_mpmath(x)})
 
         def run(t: list[arb], v: Values) -> arb:
-            ends = [_to_mpmath(first(v)), _to_mpmath(last(v))]
             with mpmath.workdps(25):
                 try:
+                    ends = [_to_mpmath(first(v)), _to_mpmath(last(v))]
                     value, error = mpmath.quad(integrand(v, ends), ends, error=True, maxdegree=8)
                 except (ValueError, ZeroDivisionError):
                     return NAN
@@ -241,6 +241,8 @@ class Program:
 
 def _endless(is_sum: bool, inner: Program, index: sp.Symbol, first: arb, values: Values) -> arb:
     """An infinite sum or product by mpmath; the error is an estimate."""
+    if not (first.is_exact() and first.is_integer()):
+        return NAN
     start = int(first.unique_fmpz())
     method = mpmath.nsum if is_sum else mpmath.nprod
     with mpmath.workdps(25):

@@ -13,7 +13,12 @@ import pytest
 import torch
 
 from lib.papers import probabilistic_stability as ps
-from lib.papers.probabilistic_stability import _cuda
+from lib.papers.probabilistic_stability import _cuda, engine
+
+
+@pytest.fixture(autouse=True)
+def threads_from_the_first_step(monkeypatch):
+    monkeypatch.setattr(engine, "_WORTH_A_THREAD", 1)
 
 
 def loop_two_parameter(u, w, lam, G, R, limit=1e3):
@@ -190,6 +195,15 @@ def test_gpu_has_the_bits_of_the_cpu():
     got = ps.two_parameter(*(torch.from_numpy(a).cuda() for a in case))
     for a, b in zip(ps.two_parameter(*case), got):
         np.testing.assert_array_equal(a, b.cpu())
+
+
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
+    import numba.core.caching as caching
+
+    from lib.papers.probabilistic_stability import _kernels_numba as kernels
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    assert kernels._jit(lambda a: a + 1)(1) == 2
 
 
 def test_draws_have_the_law_of_plain_batches():

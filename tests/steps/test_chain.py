@@ -125,6 +125,18 @@ def test_numeric_is_the_last_resort():
     assert d.evidence == "numeric" and "points" in d.proved[0].check
 
 
+def test_a_quadrature_is_numeric_and_its_text_is_made():
+    half = sp.Integral(log(a * x) * exp(-(x**2)), (x, 0, oo))
+    d = steps.derive("t", half, ["1/2 < a < 2"])
+    d.equals(sqrt(sp.pi) / 2 * (log(a) - sp.EulerGamma / 2 - log(2)), "quadrature", numeric=True)
+    assert d.evidence == "numeric" and "not found needed" not in d.notes[0]
+    with pytest.raises(steps.StepError, match="Not true"):
+        steps.derive("t", half, ["1/2 < a < 2"]).equals(sqrt(sp.pi) / 2 * log(a), "wrong", numeric=True)
+    ends = sp.Integral(log(x), (x, 1, log(a)))
+    d = steps.derive("t", ends, ["a > 2"]).equals(log(a) * log(log(a)) - log(a) + 1, "primitive", numeric=True)
+    assert "undefined" in dict(d.assumptions)["a > 2"] or "not found" in dict(d.assumptions)["a > 2"]
+
+
 def test_html_is_escaped_and_accessible():
     d = steps.derive("a < b & <script>", p, ["0 < p < 1"]).below(1, "since $p<1$ & <b>bold</b>")
     bundle = d._repr_mimebundle_()

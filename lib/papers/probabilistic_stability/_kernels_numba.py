@@ -10,8 +10,6 @@ without a branch.
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import numba as nb
 import numpy as np
@@ -22,13 +20,12 @@ WIDE = (
 LANES = 64  # chains of the matrix model advanced together, stored chains-last so that the loops over chains vectorise
 
 
-def _can_cache() -> bool:
-    """Numba writes its cache beside this file or to NUMBA_CACHE_DIR; without a writable place, compile in memory."""
-    place = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent)
-    return os.access(place if place.exists() else place.parent, os.W_OK)
-
-
-_jit = nb.njit(nogil=True, error_model="numpy", cache=_can_cache())
+def _jit(function):
+    """Compile without the interpreter lock; keep the result on disk, or in memory where no folder can be written."""
+    try:
+        return nb.njit(nogil=True, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # numba found no place for its cache
+        return nb.njit(nogil=True, error_model="numpy")(function)
 
 
 @_jit

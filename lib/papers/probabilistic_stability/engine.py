@@ -55,7 +55,7 @@ def two_parameter(
         ``int8`` serves for ``x*y = +-1``.
     G : batch means of ``x^2``, shaped like ``R``; or a number or [n], the same in every step (1 for ``x = +-1``).
     limit : chains with ``u^2 + w^2 >= limit^2`` are diverged and stay where they are.
-    threads : CPU threads; the result has the same bits for every number of them.
+    threads : CPU threads, at most (short blocks use fewer); the result has the same bits for every number of them.
     diverged : [n] bool, chains to leave alone (from the block before).
 
     Returns
@@ -95,7 +95,7 @@ def two_parameter(
     def part(b: int, start: int, stop: int) -> None:
         kernels.two_parameter(*(v[b] for v in views), G[b], R[b], bound, start, stop)
 
-    _split(part, blocks, width, kernels.WIDE, threads)
+    _split(part, blocks, width, kernels.WIDE, threads, 10 * R.size)
     return _result(back, u, w, moving & (rate == 0), diverged)
 
 
@@ -153,7 +153,7 @@ def matrix_factorisation(
     def part(_: int, start: int, stop: int) -> None:
         kernels.matrix_factorisation(flat_U, flat_W, rate, xs, ys, n_hid, S, bound, start, stop)
 
-    _split(part, 1, B, kernels.LANES, threads)
+    _split(part, 1, B, kernels.LANES, threads, 4 * n_hid * (x.size + y.size))
     return _result(back, U, W, moving & (rate[:, 0] == 0), diverged)
 
 
@@ -195,7 +195,10 @@ def tanh_net(
     moving = rate != 0
     from . import _kernels_numba as kernels
 
-    _split(lambda _, a, b: kernels.tanh_net(u, w, rate, x, y, bound, a, b), 1, n, 16, threads)
+    def part(_: int, start: int, stop: int) -> None:
+        kernels.tanh_net(u, w, rate, x, y, bound, start, stop)
+
+    _split(part, 1, n, 16, threads, 40 * x.size * u.shape[1])
     return _result(back, u, w, moving & (rate == 0), diverged)
 
 
@@ -212,11 +215,12 @@ def blocked(noise: Array, width: int = 1024) -> Array:
     return parts.permute(1, 0, 2).contiguous() if hasattr(parts, "permute") else _c(parts.transpose(1, 0, 2))
 
 
-def _split(part, blocks: int, width: int, grain: int, threads: int) -> None:
-    """Call ``part(block, start, stop)`` over all chains, cut into equal pieces of whole grains, on ``threads``
-    threads.
+def _split(part, blocks: int, width: int, grain: int, threads: int, work: int) -> None:
+    """Call ``part(block, start, stop)`` over all chains, cut into pieces of whole grains, on up to ``threads`` threads.
+
+    ``work`` is the number of operations in all; fewer threads are used where there is little of it.
     """
-    threads = whole("threads", threads)
+    threads = max(1, min(whole("threads", threads), work // _WORTH_A_THREAD))
     pieces = max(1, min(-(-threads // blocks), -(-width // grain)))
     step = -(-width // pieces)
     step = -(-step // grain) * grain

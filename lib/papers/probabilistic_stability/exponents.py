@@ -253,4 +253,4 @@ def phases(law_chi: Law, lam: float | np.ndarray) -> np.ndarray:
     plus, minus = np.asarray(law_chi.lyapunov(-lam)), np.asarray(law_chi.lyapunov(lam))
     square_stable = lam * law_chi.second < 2 * law_chi.mean  # E(1 - lam*chi)^2 < 1
     first = np.where(square_stable, "Ib", "Ia")
-    return np.where(minus < 0, np.where(plus < 0, "III", first), np.where(plus < 0, "II", "IV"))
+    return np.where(minus < 0, np.where(plus < 0, "III", first), np.where(plus < 0, "II", "IV"))[()]
