@@ -66,34 +66,43 @@ class PendingCells:
         if not isinstance(module, ast.Module):
             return module
         source = ast.unparse(module)
+        parts = statements(source)
         tainted = {k: object.__getattribute__(v, "_needs") for k, v in self.namespace.items() if type(v) is Absent}
         tainted.update(self.definitions)
-        kept, needs = [], set()
-        for s in statements(source):
+        clean, needs = [], set()
+        for s in parts:
             of_statement = frozenset().union(*(tainted[n] for n in s.reads if n in tainted))
             id = _experiment_id(s.node)
             if id and not of_statement and not self.has_record(id):
                 tainted.update({n: frozenset({id}) for n in s.binds})
-                kept.append(s.node)
             elif of_statement:
                 tainted.update({n: of_statement for n in s.binds})
-                if isinstance(s.node, ast.FunctionDef | ast.ClassDef):
+                if _is_definition(s.node):
                     self.definitions.update({n: of_statement for n in s.binds})
-                    kept.append(s.node)
                 else:
                     needs |= of_statement
             else:
                 for n in s.binds:
                     tainted.pop(n, None)
                     self.definitions.pop(n, None)
-                kept.append(s.node)
+                clean.append(s)
         if not needs:
             return module
-        definitions = [n for n in kept if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
-                       or _experiment_id(n)]
-        kept_names = set().union(*(s.binds for s in statements("\n".join(map(ast.unparse, definitions)))), set())
-        bound = {n for s in statements(source) for n in s.binds} - kept_names
+        kept = _needed([s for s in parts if _is_definition(s.node)] + [s for s in clean if _experiment_id(s.node)], clean)
         self.namespace["_show_pending"] = lambda: self.on_cut(sorted(needs), judged(source))
-        self.namespace.update({n: Absent(frozenset(needs)) for n in bound})
-        tail = ast.parse("_show_pending()").body
-        return ast.fix_missing_locations(ast.Module(definitions + tail, []))
+        names = {n for s in parts for n in s.binds} - {n for s in kept for n in s.binds}
+        self.namespace.update({n: Absent(tainted.get(n, frozenset(needs))) for n in names})
+        body = [s.node for s in parts if s in kept] + ast.parse("_show_pending()").body
+        return ast.fix_missing_locations(ast.Module(body, []))
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
+
+
+def _needed(start: list, clean: list) -> list:
+    """The statements that those in ``start`` depend on within the cell, themselves included."""
+    kept = list(start)
+    for s in kept:
+        kept += [c for c in clean if c not in kept and c.binds & s.reads]
+    return kept

@@ -82,3 +82,12 @@ class Table:
 
     def _repr_mimebundle_(self, **_) -> dict:
         return self.bundle
+
+
+def provenance(run) -> Table:
+    """Where the evidence of a run comes from, and the credits of the data it declares."""
+    from lib.data import credits
+    rows = [[i, e.info["device"], e.info["seconds"], e.info["commit"], e.info["made"], "stale" if e.stale else "fresh"]
+            for i, e in run.experiments.items() if e is not None]
+    words = f"Where the evidence of the {run.size} size comes from" + "".join(f". {c}" for c in credits(run.data))
+    return Table(["experiment", "device", "seconds", "commit", "made", "state"], rows, words)

@@ -30,7 +30,7 @@ def notebook_of(page: Page):
     return jupytext.reads(page.text, fmt="md:myst")
 
 
-def execute(page: Page, size: str) -> dict:
+def execute(page: Page, size: str, seed: int = 0) -> dict:
     """Executed notebook of a page, as JSON. Raises ChapterFailed with chapter, cell, line and exception."""
     import jupytext
     import nbformat
@@ -39,7 +39,7 @@ def execute(page: Page, size: str) -> dict:
     try:
         jupytext.write(notebook_of(page), work / "in.ipynb")
         try:
-            papermill.execute_notebook(work / "in.ipynb", work / "out.ipynb", parameters={"size": size},
+            papermill.execute_notebook(work / "in.ipynb", work / "out.ipynb", parameters={"size": size, "seed": seed},
                                        kernel_name="python3", cwd=page.path.parent, progress_bar=False,
                                        log_output=False, execution_timeout=TIMEOUT[size], start_timeout=120)
         except Exception as e:

@@ -8,9 +8,8 @@ Source: L. Ziyin, B. Li, T. Galanti, M. Ueda, arXiv:2303.13093. The pieces, each
 - finite runs: `verdict`;
 - matrices: `lyapunov_spectrum`, `saddle_spectrum`;
 - your own torch model: `model_spectrum`, `neuron_params`, `dead_neuron`, `neuron_signals`, `neuron_exponent`;
-- exact nonlinear dynamics over pre-drawn noise: `two_parameter`, `matrix_factorisation`, `tanh_net`, `blocked`; the
-noise: `draw_statistics`,
-  `draw_batches`.
+- exact nonlinear dynamics over pre-drawn noise: `two_parameter`, `matrix_factorisation`, `tanh_net`, `blocked`, and
+  their noise: `draw_statistics`, `draw_batches`.
 
 Importing the package loads neither torch nor numba nor scipy.
 """

@@ -25,12 +25,15 @@ LossFn = Callable[[nn.Module, Any], Tensor]
 class ModelSpectrum:
     """Lyapunov exponents of the linearised SGD at one point of a model.
 
-    exponents, low, high : arrays [k], per step, from the largest down.   increments : array [n, k] per step after the
-        burn-in.
-    verdict : Verdict on the top exponent.   drift : largest mini-batch gradient norm met in the chosen directions.
+    Attributes
+    ----------
+    exponents, low, high : arrays [k], per step, from the largest down.
+    increments : array [n, k], per step after the burn-in.
+    verdict : Verdict on the top exponent.
+    drift : largest mini-batch gradient norm met in the chosen directions.
     warning : sentence if the drift is too large for the linearisation, else "".
-    method : "forward" or "reverse", how the Hessian-vector products were computed.   n_directions : size of the chosen
-        subspace.
+    method : "forward" or "reverse", how the Hessian-vector products were computed.
+    n_directions : size of the chosen subspace.
     """
 
     exponents: np.ndarray

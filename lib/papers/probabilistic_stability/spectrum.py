@@ -21,8 +21,9 @@ from .verdicts import Verdict, _label, interval
 class Spectrum:
     """Lyapunov exponents with intervals.
 
-    exponents, low, high : arrays [B, k], per step, from the largest down; ``low``/``high`` bound them at
-        ``confidence``.
+    Attributes
+    ----------
+    exponents, low, high : arrays [B, k], per step, from the largest down; ``low``/``high`` bound them at ``confidence``.
     increments : array [n, B, k], ``log|R_kk|`` per step of each re-orthonormalisation after the burn-in.
     """
 
