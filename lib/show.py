@@ -63,7 +63,7 @@ def table(head: list[str], rows: list[list[str]], caption: str, raw: bool = Fals
     """Bundle of a table; cells are words with `code` and $mathematics$, or HTML where ``raw``."""
     cell = (lambda x: x) if raw else inline
     lines = "".join("<tr>" + "".join(f"<td>{cell(str(c))}</td>" for c in row) + "</tr>" for row in rows)
-    heads = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in head)
+    heads = "".join(f'<th scope="col">{inline(h)}</th>' for h in head)
     markup = (f'<div class="book-table"><table><caption>{inline(caption)}</caption><thead><tr>{heads}</tr></thead>'
               f"<tbody>{lines}</tbody></table></div>")
     words = [[re.sub(r"<[^>]+>", "", str(c)) for c in row] for row in rows]
@@ -91,3 +91,16 @@ def provenance(run) -> Table:
             for i, e in run.experiments.items() if e is not None]
     words = f"Where the evidence of the {run.size} size comes from" + "".join(f". {c}" for c in credits(run.data))
     return Table(["experiment", "device", "seconds", "commit", "made", "state"], rows, words)
+
+
+class Together:
+    """Several displayable things, one below the other, as the last expression of a cell."""
+
+    def __init__(self, *things):
+        self.bundles = [t._repr_mimebundle_() for t in things]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(b["text/plain"] for b in self.bundles)
+
+    def _repr_mimebundle_(self, **_) -> dict:
+        return {k: joint.join(b[k] for b in self.bundles) for k, joint in (("text/plain", "\n\n"), ("text/html", "\n"))}
