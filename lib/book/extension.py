@@ -60,6 +60,7 @@ def _assets(app, config):
 
 def setup(app):
     """Register with Sphinx."""
+    app.set_html_assets_policy("always")  # generated tables hold mathematics that Sphinx does not see
     app.connect("config-inited", _assets)
     app.connect("env-get-outdated", _outdated)
     app.connect("html-page-context", _downloads, priority=400)

@@ -117,10 +117,25 @@ def choose(reduced: list[dict], full: list[dict]) -> tuple[list[dict], list[dict
     """Outputs to show, the other size's figure to fold away, and the size of the figure that is shown."""
     if "pending" in _kinds(full) or not full:
         return reduced + [o for o in full if results.facts(o).get("kind") == "pending"], [], "reduced"
-    both = [o for o in reduced if results.facts(o).get("kind") in BOTH]
+    shown = _paired([o for o in reduced if results.facts(o).get("kind") in BOTH], full)
     if reduced and (_figure(full) or "interactive" in _kinds(full)):
-        return both + full, [o for o in reduced if results.facts(o).get("kind") in ("figure", "table")], "full"
-    return both + full, [], "full"
+        return shown, [o for o in reduced if results.facts(o).get("kind") in ("figure", "table")], "full"
+    return shown, [], "full"
+
+
+def _paired(reduced: list[dict], full: list[dict]) -> list[dict]:
+    """The full size's outputs, each verdict after the same claim's verdict at reduced size; one box where both agree."""
+    out = []
+    for o in full:
+        f = results.facts(o)
+        twin = next((r for r in reduced if f.get("kind") in BOTH and results.facts(r).get("kind") == f["kind"]
+                     and results.facts(r)["id"] == f["id"]), None)
+        if twin is not None and twin["data"]["text/plain"] == o["data"]["text/plain"]:
+            both = twin["data"]["text/html"].replace(">reduced size<", ">reduced and full size<")
+            out.append({**twin, "data": {**twin["data"], "text/html": both}})
+        else:
+            out += [twin, o] if twin is not None else [o]
+    return out
 
 
 def _figure(outputs: list[dict]) -> dict | None:
