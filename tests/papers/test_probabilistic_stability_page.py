@@ -1,0 +1,47 @@
+"""The chapter's exercises and trials."""
+
+import numpy as np
+import pytest
+
+from lib.book.pages import chapter
+from lib.papers import probabilistic_stability as ps
+from lib.papers.probabilistic_stability import exercises, trials
+
+
+def cell(name: str) -> dict:
+    """Names that a cell of the chapter defines."""
+    source = next(c.source for c in chapter("probabilistic-stability").cells if c.name == name)
+    namespace = {"ps": ps, "np": np}
+    exec(source, namespace)
+    return namespace
+
+
+def test_the_check_fails_the_stub_and_passes_the_solution():
+    stub = cell("exercise-l1")["first_moment_edge"]
+    solution = cell("solution-l1")["solved_first_moment_edge"]
+    assert exercises.check_first_moment_edge(stub).startswith("not written yet")
+    assert exercises.check_first_moment_edge(solution) == "right"
+
+
+@pytest.mark.parametrize("wrong, hint", [
+    (lambda law: 2 * law.mean / law.second, "L2 edge"), (lambda law: ps.thresholds(law).prob_edge, "in probability"),
+    (lambda law: 2 / law.mean, "not 1 there"), (lambda law: 1.0522466325270914, "not 1 there"),
+    (lambda law: float("nan"), "not 1 there")])
+def test_the_check_rejects_wrong_answers(wrong, hint):
+    said = exercises.check_first_moment_edge(wrong)
+    assert said.startswith("wrong for the") and hint in said
+
+
+def test_the_phase_table_shifts_as_the_interactive_figure_assumes():
+    """Phases depend on lambda m, sigma / m and the batch alone."""
+    for m, sigma, B in ((0.5, 3.0, 2), (2.0, 9.0, 4)):
+        rates = np.array([0.01, 0.05, 0.2])
+        direct = ps.phases(ps.regression_signal(m, sigma, B), rates)
+        table = trials.phase_table((B,), (sigma / m,), rates * m)["phase"][0, 0]
+        assert [("Ib", "Ia", "II", "III", "IV")[i] for i in table] == direct.tolist()
+
+
+def test_trials_give_each_seed_its_own_numbers():
+    one = trials.digits_rank((2,), (0.0, 8.0), 0.02, [100, 101], 100)["rank"]
+    two = trials.digits_rank((2,), (0.0, 8.0), 0.02, [101, 105], 100)["rank"]
+    assert (one[1] == two[0]).all()
