@@ -145,8 +145,12 @@ def test_plain_jupyter_book_and_a_prose_edit_executes_nothing(mini):
 
 
 def test_the_wheel_holds_all_of_lib(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     out = subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
-                          "-w", str(tmp_path), str(ROOT)], env=environment(), capture_output=True, text=True)
+                          "-w", str(tmp_path), str(source)], env=environment(), capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
     wheel = next(tmp_path.glob("*.whl"))
     with zipfile.ZipFile(wheel) as z:
