@@ -13,7 +13,7 @@ from lib.rules import UNDECIDED, Rule, above, below, parts, proved, within
 
 __all__ = ["Claim", "Claims", "ClaimError", "above", "below", "parts", "proved", "within"]
 
-KINDS = ("symbolic", "cited", "verified on box", "numeric", "timing")
+KINDS = ("symbolic", "cited", "by words", "verified on box", "numeric", "timing")
 PENDING = "pending(full)"
 HUB = "pending(hub)"
 WORDS = {"holds": "holds", "fails": "fails", "partial": "holds in part", "undecided": "is undecided",
@@ -93,7 +93,9 @@ class Claims:
 
     def decides(self, id: str) -> bool:
         """True where this run's size can decide the claim; a page asks before it judges a claim of one size only."""
-        return self.run.size in self[id].sizes and not self[id].needs_hub
+        claim = self[id]
+        is_timing_here = "timing" in claim.evidence and self.run.size == "reduced"  # seconds are judged in records only
+        return self.run.size in claim.sizes and not claim.needs_hub and not is_timing_here
 
     def judge(self, id: str, **values) -> None:
         """Judge a claim by its rule and show the verdict.
@@ -111,12 +113,20 @@ class Claims:
         if set(values) != wanted:
             raise ClaimError(f"claim {id} is judged on {', '.join(sorted(wanted))}; "
                              f"it was given {', '.join(sorted(values)) or 'nothing'}.")
+        for name, d in values.items():
+            kinds = set(str(d.evidence).split(" + ")) if hasattr(d, "ok") else set()
+            if kinds - set(claim.evidence):
+                raise ClaimError(f"claim {id} rests on `{name}`, whose evidence is {d.evidence}; declare "
+                                 f"{', '.join(sorted(kinds - set(claim.evidence)))} among its kinds of evidence.")
         if not self.decides(id):
             judgement = Judgement(HUB if claim.needs_hub else PENDING, place=place)
         else:
             o = claim.rule.judge(values)
-            stale = sorted({e.id for e in self.run.experiments.values() if e is not None and e.stale})
-            judgement = Judgement(o.verdict, o.sentences, o.measured, o.alpha, place, stale or None)
+            measured = {"numeric", "timing"} & set(claim.evidence)
+            stale = {e.id: f"{e.id} since commit {e.info.get('commit')}: {', '.join(e.stale)}"
+                     for e in self.run.experiments.values() if e is not None and e.stale} if measured else {}
+            said = o.sentences + tuple(f"stale, the text of {v}" for v in stale.values())
+            judgement = Judgement(o.verdict, said, o.measured, o.alpha, place, sorted(stale) or None)
         self._judged[id] = judgement
         self._show(id)
 

@@ -49,14 +49,14 @@ def stack(make: Callable[[], nn.Module], seeds: Sequence[int], device: str = "cp
 
 def sgd(skeleton: nn.Module, params: dict, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor,
         n_steps: int, batch: int, lr: Tensor | float, gens: Sequence[torch.Generator],
-        weight_decay: Tensor | float = 0.0, every: int = 0) -> tuple[dict, Tensor]:
+        weight_decay: Tensor | float = 0.0, every: int = 0, own_data: bool = False) -> tuple[dict, Tensor]:
     """Train S models by SGD with mini-batches of their own.
 
     Parameters
     ----------
     skeleton, params : from :func:`stack`; ``params`` is not changed.
     loss : ``loss(output, target)`` of one model on one mini-batch, a scalar.
-    x, y : data [n, ...] shared by all members, or one set a member [S, n, ...] for both.
+    x, y : data [n, ...] shared by all members; with ``own_data`` one set a member, [S, n, ...].
     n_steps, batch : steps, and samples a step drawn with replacement.
     lr, weight_decay : numbers, or one a member [S].
     gens : one generator a member.
@@ -67,11 +67,12 @@ def sgd(skeleton: nn.Module, params: dict, loss: Callable[[Tensor, Tensor], Tens
     Parameters {name: [S, ...]} after training, and losses [S, n_kept].
     """
     S = len(gens)
-    own_data = x.ndim > 1 and y.ndim > 1 and x.shape[0] == S and y.shape[0] == S and x.shape[1] == y.shape[1]
+    if own_data and (x.shape[0] != S or y.shape[0] != S):
+        raise ValueError(f"with own_data, x and y need a leading axis of {S} members, not {x.shape[0]} and {y.shape[0]}.")
     n = x.shape[1] if own_data else x.shape[0]
     step = vmap(grad_and_value(lambda p, xb, yb: loss(functional_call(skeleton, p, (xb,)), yb)))
-    device = next(iter(params.values())).device
-    lr, weight_decay = (torch.as_tensor(v, dtype=torch.float32, device=device).expand(S) for v in (lr, weight_decay))
+    like = next(iter(params.values()))
+    lr, weight_decay = (torch.as_tensor(v, dtype=like.dtype, device=like.device).expand(S) for v in (lr, weight_decay))
     kept = []
     member = torch.arange(S, device=x.device)[:, None]
     for t in range(n_steps):

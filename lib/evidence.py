@@ -24,7 +24,7 @@ from lib import paths
 from lib.errors import BookError
 from lib.source import Part, canonical
 
-VERSIONED = ("numpy", "scipy", "torch", "numba", "scikit-learn")
+VERSIONED = ("numpy", "scipy", "torch", "numba", "scikit-learn", "transformers", "sympy", "python-flint")
 LIMIT = 1_000_000
 CHAPTER_LIMIT = 5_000_000
 
@@ -98,7 +98,8 @@ class Recipe:
         mine, theirs = set(canonical(self.parts)), set(canonical(other.parts))
         out = sorted({f"{where}: {name}" for where, name, _ in mine ^ theirs})
         for word, a, b in (("parameter", self.params, other.params), ("data set", self.data, other.data)):
-            out += [f"{word} {k}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
+            out += [f"{word} {k}" for k in sorted(a.keys() | b.keys())
+                    if (k in a) != (k in b) or json.dumps(a[k], sort_keys=True) != json.dumps(b[k], sort_keys=True)]
         return out + (["seed"] if self.seed != other.seed else [])
 
     def to_json(self) -> dict:
@@ -267,12 +268,21 @@ def read_record(slug: str, id: str, today: Recipe | None = None) -> Evidence | N
 def write_record(evidence: Evidence) -> Path:
     """Commit evidence to the records of its chapter; only the ``record`` verb calls this."""
     slug = evidence.info["recipe"]["slug"]
+    if evidence.info.get("size") != "full" or evidence.info.get("shrink") != 1:
+        raise EvidenceError(f"{evidence.id} is of {evidence.info.get('size')} size, shrunk by {evidence.info.get('shrink')}; "
+                            "only evidence of the whole full size is recorded.")
     blob = pack(evidence.id, evidence)
     others = sum(f.stat().st_size for f in paths.records(slug).glob("*.npz") if f.stem != evidence.id)
     if others + len(blob) > CHAPTER_LIMIT:
         raise EvidenceError(f"the records of {slug} would grow to {(others + len(blob)) / 1e6:.1f} MB, more than "
                             f"{CHAPTER_LIMIT / 1e6:.0f} MB; return smaller evidence.")
     file = record_file(slug, evidence.id)
+    before = file.with_suffix(".npz").read_bytes() if file.with_suffix(".npz").is_file() else None
     write_file(file.with_suffix(".npz"), blob)
-    write_file(file, to_bytes({**evidence.info, "sha256": digest(blob)}))
+    try:
+        write_file(file, to_bytes({**evidence.info, "sha256": digest(blob)}))
+    except EvidenceError:
+        if before is not None:
+            write_file(file.with_suffix(".npz"), before)
+        raise
     return file

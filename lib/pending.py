@@ -76,7 +76,7 @@ class PendingCells:
             if id and not of_statement and not self.has_record(id):
                 tainted.update({n: frozenset({id}) for n in s.binds})
             elif of_statement:
-                tainted.update({n: of_statement for n in s.binds})
+                tainted.update({n: of_statement for n in s.binds | s.changes})
                 if _is_definition(s.node):
                     self.definitions.update({n: of_statement for n in s.binds})
                 else:
@@ -90,7 +90,8 @@ class PendingCells:
             return module
         kept = _needed([s for s in parts if _is_definition(s.node)] + [s for s in clean if _experiment_id(s.node)], clean)
         self.namespace["_show_pending"] = lambda: self.on_cut(sorted(needs), judged(source))
-        names = {n for s in parts for n in s.binds} - {n for s in kept for n in s.binds}
+        changed = {n for s in parts for n in s.changes if n in tainted}
+        names = ({n for s in parts for n in s.binds} - {n for s in kept for n in s.binds}) | changed
         self.namespace.update({n: Absent(tainted.get(n, frozenset(needs))) for n in names})
         body = [s.node for s in parts if s in kept] + ast.parse("_show_pending()").body
         return ast.fix_missing_locations(ast.Module(body, []))

@@ -80,6 +80,8 @@ def estimate(name: str, value, alpha: float) -> tuple[stats.Interval, bool]:
         raise RuleError(f"`{name}` has shape {a.shape}; give one number, or one outcome a seed for two seeds or more.")
     if a.dtype == bool:
         return stats.proportion(int(a.sum()), len(a), alpha), True
+    if len(a) < 8 and np.ptp(a) == 0:
+        raise RuleError(f"`{name}` holds {len(a)} equal outcomes, from which no interval follows; give at least 8 seeds.")
     return stats.mean(a, alpha), True
 
 
@@ -148,7 +150,7 @@ class Within(Rule):
         verdict = HOLDS if -self.tol <= low and high <= self.tol else \
             FAILS if low > self.tol or high < -self.tol else UNDECIDED
         said = f"{_says(self.words or self.name, e, statistical, self.alpha)} against {stats.number(target)}"
-        return Outcome(verdict, (said,), {**_record(self.name, e), "target": target},
+        return Outcome(verdict, (said,), {**_record(self.name, e), f"target of {self.name}": target},
                        self.alpha if statistical else 0.0)
 
 

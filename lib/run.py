@@ -1,5 +1,6 @@
 """One run of a chapter: its size, seed and device, and the way of its experiments."""
 
+import inspect
 import os
 import platform
 import re
@@ -16,10 +17,11 @@ from lib.claims import Claim, Claims
 from lib.errors import BookError
 from lib.evidence import Evidence, Recipe
 from lib.pending import Absent, PendingCells
-from lib.source import PAGE, Scope, closure
+from lib.source import PAGE, Scope, closure, module_file
 
 SIZES = ("reduced", "full")
 _cells: list[str] | None = None
+_IMPORTED = time.time()
 
 
 class ParameterError(BookError):
@@ -119,13 +121,17 @@ class Run:
             raise ParameterError(f"seed={seed!r} is not possible; choose a whole number, 0 or larger.")
         if not re.fullmatch(r"[a-z][a-z0-9-]*", slug):
             raise ParameterError(f"slug={slug!r} is no slug; use small letters, digits and hyphens.")
-        shrink = shrink if shrink is not None else float(os.environ.get("BOOK_SHRINK", 1))
+        try:
+            shrink = float(os.environ.get("BOOK_SHRINK", 1) if shrink is None else shrink)
+        except ValueError:
+            raise ParameterError(f"BOOK_SHRINK={os.environ['BOOK_SHRINK']!r} is no number; unset it.") from None
         if not 0 < shrink <= 1:
             raise ParameterError(f"shrink={shrink!r} is not possible; choose a number above 0, at most 1.")
         self.slug, self.size, self.seed, self.data = slug, size, seed, tuple(data)
         self.shrink = shrink if size == "full" else 1.0
         self.device = _device(device)
         self.replay = size == "full" and os.environ.get("BOOK_MODE") == "replay" and self.shrink == 1
+        self.recording = self.anew = False
         self.experiments: dict[str, Evidence | None] = {}
         self.started = (time.perf_counter(), time.process_time())
         self._places: dict[str, str] = {}
@@ -141,8 +147,6 @@ class Run:
         return f"Run of {self.slug}: {self.size} size, seed {self.seed}, on {self.device}"
 
     def _data_digests(self) -> dict[str, str]:
-        if not self.data:
-            return {}
         from lib import data
         data.declare(self.data)
         return {name: data.digest(name) for name in self.data}
@@ -185,9 +189,9 @@ class Run:
             found = evidence.read_record(self.slug, id, recipe)
             self.experiments[id] = found
             return Absent(frozenset({id})) if found is None else found
-        kind = device_kind(self.device)
-        found = evidence.find(recipe, kind)
-        if found is None and self.size == "full" and self.shrink == 1:
+        kind = device_kind(self._device_of(fn, params) or "cpu")
+        found = None if self.anew else evidence.find(recipe, kind)
+        if found is None and self.size == "full" and self.shrink == 1 and not self.recording:
             record = evidence.read_record(self.slug, id, recipe)
             found = record if record is not None and not record.stale else None
         if found is None:
@@ -208,15 +212,24 @@ class Run:
         return Recipe(self.slug, id, parts, plain, self.seed, self._digests)
 
     def _compute(self, recipe: Recipe, kind: str, fn, params: dict) -> Evidence:
-        import inspect
-        code = getattr(fn, "py_func", fn)
-        wants_device = "device" in inspect.signature(code).parameters and "device" not in params
+        edited = sorted({p.where for p in recipe.parts if p.where != PAGE
+                         and module_file(p.where).stat().st_mtime > _IMPORTED})
+        if edited:
+            raise BookError(f"{', '.join(edited)} changed on disk after this process had started, so what runs is not what "
+                            "the file says; restart the kernel.")
+        wants_device = self._device_of(fn, params) is not None and "device" not in params
+        device = self._device_of(fn, params) or "cpu"
         start = time.perf_counter()
         result = fn(**params, **({"device": self.device} if wants_device else {}))
-        info = {"seconds": round(time.perf_counter() - start, 2), "peak_mb": peak_mb(self.device),
-                "device": device_words(self.device), "versions": evidence.versions(), "commit": commit(),
+        info = {"seconds": round(time.perf_counter() - start, 2), "peak_mb": peak_mb(device),
+                "device": device_words(device), "versions": evidence.versions(), "commit": commit(),
                 "made": date.today().isoformat(), "size": self.size, "shrink": self.shrink}
         return evidence.keep(recipe, kind, result, info)
+
+    def _device_of(self, fn, params: dict) -> str | None:
+        """Device that an experiment runs on, or None where it does not ask for one (and so uses the CPU)."""
+        asks = "device" in inspect.signature(getattr(fn, "py_func", fn)).parameters
+        return params.get("device", self.device) if asks else None
 
     def _has_record(self, id: str) -> bool:
         return evidence.record_file(self.slug, id).is_file()
@@ -236,7 +249,8 @@ class Run:
     def provenance(self) -> SimpleNamespace:
         """What this run used: device, versions, commit, seconds, memory."""
         wall, cpu = self.started
-        return SimpleNamespace(slug=self.slug, size=self.size, seed=self.seed, device=device_words(self.device),
+        return SimpleNamespace(slug=self.slug, size=self.size, seed=self.seed, shrink=self.shrink,
+                               device=device_words(self.device),
                                versions=evidence.versions(), commit=commit(),
                                seconds=round(time.perf_counter() - wall, 1),
                                core_seconds=round(time.process_time() - cpu, 1), peak_mb=peak_mb("cpu"))

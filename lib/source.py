@@ -73,17 +73,14 @@ def _base(node: ast.AST) -> str | None:
 
 def _changes(node: ast.stmt) -> frozenset[str]:
     """Names whose value a top-level statement changes in place."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return frozenset()
     found = set()
     for n in ast.walk(node):
         if isinstance(n, ast.Attribute | ast.Subscript) and isinstance(n.ctx, ast.Store | ast.Del):
             found.add(_base(n))
         elif isinstance(n, ast.AugAssign):
             found.add(_base(n.target))
-        elif isinstance(n, ast.Expr) and isinstance(n.value, ast.Call) and isinstance(n.value.func, ast.Attribute):
-            if n.value.func.attr in MUTATORS:
-                found.add(_base(n.value.func))
+        elif isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in MUTATORS:
+            found.add(_base(n.func))
     return frozenset(found - {None})
 
 
@@ -96,8 +93,19 @@ def statements(text: str) -> list[Statement]:
         piece = "\n".join(lines[first - 1:node.end_lineno])
         if piece.count(";"):
             piece = ast.unparse(node)
-        out.append(Statement(node, piece, *_names(piece), _changes(node)))
+        binds, reads = _names(piece)
+        is_scope = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        changes = _changes(node)
+        out.append(Statement(node, piece, binds, reads, changes & reads if is_scope else changes))
     return out
+
+
+def _settles(s: Statement, name: str) -> bool:
+    """True when a statement gives a name its value whatever stood there before."""
+    plain = isinstance(s.node, ast.Assign | ast.AnnAssign | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+                       | ast.Import | ast.ImportFrom)
+    is_definition = not isinstance(s.node, ast.Assign | ast.AnnAssign)
+    return plain and (is_definition or name not in s.reads)
 
 
 class Scope:
@@ -107,12 +115,16 @@ class Scope:
         self.where, self.statements = where, parts
 
     def binding(self, name: str) -> list[Statement]:
-        """Statements that bind a name: in a page the last one, in a module all (``if``/``try`` variants)."""
+        """Statements that decide a name: in a page from the last that settles it on, in a module all that bind it."""
         found = [s for s in self.statements if name in s.binds]
-        if any(name in s.changes for s in self.statements):
+        is_import = all(isinstance(s.node, ast.Import | ast.ImportFrom) for s in found)  # np.sort changes no module
+        if not is_import and any(name in s.changes for s in self.statements):
             raise SourceError(f"{self.where}: `{name}` is changed in place at top level, so the text does not tell its "
                               "value; build it in one statement or pass it to the experiment as a parameter.")
-        return found[-1:] if self.where == PAGE else found
+        if self.where != PAGE:
+            return found
+        last = max((i for i, s in enumerate(found) if _settles(s, name)), default=0)
+        return found[last:]
 
     @classmethod
     def page(cls, cells: list[str]) -> "Scope":

@@ -70,7 +70,7 @@ def test_own_data_for_each_member():
     x = torch.stack([data()[0], data()[0] + 1])
     y = torch.stack([data()[1], data()[1] - 1])
     skeleton, params = ensemble.stack(make, [1, 2])
-    out, _ = ensemble.sgd(skeleton, params, mse, x, y, 3, 4, 0.1, ensemble.generators([1, 2]))
+    out, _ = ensemble.sgd(skeleton, params, mse, x, y, 3, 4, 0.1, ensemble.generators([1, 2]), own_data=True)
     i = torch.randint(40, (4,), generator=torch.Generator().manual_seed(2))
     p = {k: v[1].clone().requires_grad_() for k, v in params.items()}
     g = torch.autograd.grad(mse(functional_call(skeleton, p, (x[1][i],)), y[1][i]), list(p.values()))

@@ -60,7 +60,7 @@ def test_what_cannot_be_evidence_is_refused(mini, result, word):
 
 
 def test_records_say_what_changed_and_refuse_doctored_arrays(mini):
-    evidence.write_record(evidence.keep(recipe(), "cpu", {"x": np.ones(3)}, {"device": "CPU"}))
+    evidence.write_record(evidence.keep(recipe(), "cpu", {"x": np.ones(3)}, {"device": "CPU", "size": "full", "shrink": 1}))
     assert evidence.read_record("mini", "E1", recipe()).stale is None
     other = recipe(params={"n": 4}, parts=[Part("page", "f", "def f():\n    return 2")])
     assert evidence.read_record("mini", "E1", other).stale == ["page: f", "parameter n"]

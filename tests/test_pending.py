@@ -69,3 +69,12 @@ def test_any_use_of_an_absent_result_raises(use):
 
 def test_judged_claims_are_read_from_the_cell():
     assert judged("claims.judge('C1', x=1)\nif x:\n    claims.judge('C2', y=2)") == ["C1", "C2"]
+
+
+def test_containers_that_were_filled_in_place_are_absent_too():
+    k = Cut(recorded=("E2",))
+    k.run("rows = []\nE2 = run.experiment('E2', 4)\nE1 = run.experiment('E1', 3)")
+    k.run("rows.append(E2)")
+    k.run("rows.append(E1)")
+    k.run("claims.judge('C1', x=rows)")
+    assert k.shown[-1] == (["E1"], ["C1"])

@@ -84,3 +84,23 @@ def test_modules_reached_takes_packages_whole():
     names = {f.as_posix().split("/lib/")[1] for f in modules_reached("from lib import data\nfrom lib.run import Run")}
     assert {"run.py", "claims.py", "rules.py", "data/sets.py", "data/packages.py", "source.py"} <= names
     assert not any(n.startswith("book/") for n in names)
+
+
+@pytest.mark.parametrize("text, same", [
+    ("A = 1.0\nA = A * 2\ndef f():\n    return A\n", False), ("A = 1.0\nif A:\n    A = 2.0\ndef f():\n    return A\n", False),
+    ("A = 1.0\nA = 2.0\ndef f():\n    return A\n", True)])
+def test_all_statements_that_decide_a_name_count(text, same):
+    other = text.replace("A = 1.0", "A = 5.0")
+    assert (key(text, "f") == key(other, "f")) is same
+
+
+def test_functions_of_a_module_do_not_change_it():
+    text = "import numpy as np\nB = np.sort([2, 1])\ndef f():\n    return np.sort(B)\n"
+    assert {n for _, n, _ in key(text, "f")} == {"f", "B", "np"}
+
+
+def test_changes_inside_calls_and_functions_are_refused():
+    for text in ("c = [1]\nd = c.pop()\ndef f():\n    return c\n",
+                 "c = {}\ndef g():\n    c['a'] = 1\ng()\ndef f():\n    return c\n"):
+        with pytest.raises(SourceError, match="in place"):
+            key(text, "f")

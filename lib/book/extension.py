@@ -1,6 +1,8 @@
 """Sphinx extension of the book: what to read again, offline assets, notebooks to download."""
 
+import os
 import shutil
+import tempfile
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,18 +16,29 @@ MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
 
 def vendor() -> Path:
     """Folder with the scripts that pages load from the book itself, copied from installed packages once."""
-    target = paths.build() / "vendor" / "vendor"
+    versions = [metadata.version(p) for p in ("sphinx-mathjax-offline", "plotly")]
+    final = paths.build() / "vendor" / "-".join(versions)
+    if final.is_dir():
+        return final
+    whole = Path(tempfile.mkdtemp(dir=_made(final.parent)))
+    target = whole / "vendor"
     files = metadata.files("sphinx-mathjax-offline") or []
     source = next(Path(f.locate()) for f in files if f.name == MATHJAX[0]).parent
     for name in MATHJAX:
-        if not (target / "mathjax" / name).exists():
-            copy = shutil.copytree if (source / name).is_dir() else shutil.copy
-            (target / "mathjax" / name).parent.mkdir(parents=True, exist_ok=True)
-            copy(source / name, target / "mathjax" / name)
-    plotly = Path(find_spec("plotly").origin).parent / "package_data" / "plotly.min.js"
-    if not (target / plotly.name).exists():
-        shutil.copy(plotly, target / plotly.name)
-    return target.parent
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+        copy(source / name, _made((target / "mathjax" / name).parent) / Path(name).name)
+    shutil.copy(Path(find_spec("plotly").origin).parent / "package_data" / "plotly.min.js", target)
+    whole.chmod(0o755)
+    try:
+        os.replace(whole, final)  # it appears whole or not at all
+    except OSError:
+        shutil.rmtree(whole)
+    return final
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _outdated(app, env, added, changed, removed):

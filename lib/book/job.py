@@ -58,9 +58,9 @@ def failure(page: Page, size: str, out: Path, error: Exception) -> ChapterFailed
                 name = cell["metadata"].get("name", "?")
                 trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.get("traceback", [])))
                 at = re.findall(r"Cell In\[\d+\], line (\d+)", trace)
-                line = lines.get(name, 1) + (int(at[-1]) - 1 if at else 0)
+                line = lines.get(name, 1) + (int(at[0]) - 1 if at else 0)
                 return ChapterFailed(f"{page.slug} ({size}) failed in cell `{name}`, {page.relative} line {line}: "
-                                     f"{output['ename']}: {output['evalue']}")
+                                     f"{output['ename']}: {' '.join(output['evalue'].split())}")
     first = str(error).strip().splitlines()[:1]
     return ChapterFailed(f"{page.slug} ({size}) failed: {type(error).__name__}: {' '.join(first)}")
 
@@ -70,6 +70,10 @@ def summary(page: Page, size: str, notebook: dict) -> dict:
     reports = [f for _, o in results.outputs(notebook) if (f := results.facts(o)).get("kind") == "report"]
     if len(reports) != 1:
         raise ChapterFailed(f"{page.slug} ({size}) shows {len(reports)} claim reports; call claims.report() once.")
+    judged = [f["id"] for _, o in results.outputs(notebook) if (f := results.facts(o)).get("kind") == "verdict"]
+    twice = sorted({i for i in judged if judged.count(i) > 1})
+    if twice:
+        raise ChapterFailed(f"{page.slug} ({size}): {', '.join(twice)} is judged twice; judge each claim once.")
     shown = {}
     for cell, out in results.outputs(notebook):
         kind = results.facts(out).get("kind")
@@ -98,6 +102,10 @@ def run(slug: str, size: str) -> None:
         shutil.rmtree(place, ignore_errors=True)
         notebook = execute(page, size)
         facts = summary(page, size, notebook)
+        if facts["run"]["shrink"] != 1:
+            raise ChapterFailed(f"{slug} ({size}) ran shrunk; take the shrink argument out of Run(...) on the page.")
+        if results.folder(chapter(slug), size) != place:
+            raise ChapterFailed(f"{slug} ({size}) changed while it ran, so its result belongs to no text; run it again.")
         write_folder(place, {"notebook.ipynb": to_bytes(notebook), "summary.json": to_bytes(facts)})
 
 

@@ -40,7 +40,8 @@ def _claims(reduced: list[dict], full: list[dict], experiments: dict, rules: dic
         row["full"] = _side(large.get(id))
         if row["full"]:
             row["full"]["stale"] = bool(large[id]["stale"])
-            row["full"]["device"] = ", ".join(devices) or None
+            is_measured = {"numeric", "timing"} & set(c["evidence"]) and not row["full"]["verdict"].startswith("pending")
+            row["full"]["device"] = ", ".join(devices) if is_measured else None
         row["rules"] = rules.get(id, [])
         out.append(row)
     return out

@@ -138,7 +138,7 @@ class Page:
             if set(cell.tags) - TAGS:
                 raise PageError(f"{where}: tag {', '.join(sorted(set(cell.tags) - TAGS))} is not known; known are "
                                 f"{', '.join(sorted(TAGS))}.")
-            if cell.source.lstrip().startswith("%"):
+            if re.search(r"(?m)^\s*[%!]", cell.source):
                 raise PageError(f"{where}: magics hide code from the walk; write plain Python.")
         if self.path.stem != self.slug:
             raise PageError(f"{self.path.name} runs as {self.slug}; the file's name and the slug must be the same.")

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from lib import paths
-from lib.book import ledger, results, runner
+from lib.book import ledger, reference, results, runner
 from lib.book.pages import Page, chapters, is_chapter
 from lib.errors import BookError
+from lib.evidence import digest
 
 BOTH = ("verdict", "say")
 _last_words: list[str] = []
@@ -53,6 +54,8 @@ def page_of(text: str) -> Page:
 
 def fill(text: str) -> str:
     """A plain page with its generated parts: ``<!-- ledger -->`` and ``<!-- chapters -->``."""
+    if "<!-- ledger -->" in text or "<!-- chapters -->" in text:
+        runner.update(chapters())
     if "<!-- ledger -->" in text:
         text = text.replace("<!-- ledger -->", ledger.markdown(ledger.collect(built=True)))
     if "<!-- chapters -->" in text:
@@ -176,10 +179,15 @@ def stamp(path: Path) -> str:
     """What the page's joined result depends on besides its own text; it changes when the page must be read again."""
     text = path.read_text(encoding="utf-8")
     if is_chapter(text):
-        page = Page(path, text)
-        return " ".join(results.key(page, size) for size in results.SIZES)
-    if "<!-- ledger -->" in text or "<!-- chapters -->" in text:
-        return " ".join(results.key(p, size) for p in chapters() for size in results.SIZES)
-    return ""
+        pages = [Page(path, text)]
+    elif "<!-- ledger -->" in text or "<!-- chapters -->" in text:
+        pages = chapters()
+    else:
+        return ""
+    parts = [f.read_text() for f in sorted(Path(__file__).parent.glob("*.py"))]
+    for p in pages:
+        parts += [p.title, *(results.key(p, size) for size in results.SIZES)]
+        parts += [f.read_text() for f in (reference.file(p.slug), paths.records(p.slug) / "claims.json") if f.is_file()]
+    return digest(*parts)
 
 

@@ -72,10 +72,13 @@ def record(page: Page, ids: list[str], device: str = "auto", seed: int = 0, forc
         last = experiments(page)[id]
         namespace = {"__name__": "__main__", "size": "full", "seed": seed, "device": device}
         start = time.perf_counter()
-        with lib_run.executing([c.source for c in page.cells]):
+        upto = next(i for i, c in enumerate(page.cells) if any(s.text == last.text for s in statements(c.source)))
+        with lib_run.executing([c.source for c in page.cells[:upto + 1]]):
             for s, line in steps:
                 if _is_parameter(s):
                     continue
+                if s.text == last.text:
+                    namespace["run"].recording, namespace["run"].anew = True, force
                 if s.text == last.text and not force and _fresh(page, id, namespace, s):
                     said.append(f"{page.slug} {id}: the record is fresh and kept")
                     break
@@ -101,7 +104,10 @@ def _fresh(page: Page, id: str, namespace: dict, s: Statement) -> bool:
     call = next(n for n in ast.walk(s.node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
                 and n.func.attr == "experiment")
     value = eval(compile(ast.Expression(_recipe_call(call)), str(page.path), "eval"), namespace)
-    found = evidence.read_record(page.slug, id, value)
+    try:
+        found = evidence.read_record(page.slug, id, value)
+    except evidence.EvidenceError:
+        return False
     return found is not None and not found.stale
 
 

@@ -6,6 +6,7 @@ reference's own code: today's code cells are joined to its outputs by the name o
 
 import copy
 import json
+import math
 from pathlib import Path
 
 from lib import paths
@@ -94,7 +95,7 @@ def refresh(page: Page) -> list[str]:
     known = full_claims(page.slug)
     said += [f"{page.slug} (full) {x}" for x in flips(known["claims"] if known else [], full.summary["claims"])]
     write_file(file(page.slug), to_bytes(make(page, reduced, rules)))
-    facts = {"claims": full.summary["claims"], "experiments": full.summary["experiments"], "key": full.folder.name}
+    facts = {"claims": full.summary["claims"], "experiments": full.summary["experiments"]}
     write_file(paths.records(page.slug) / "claims.json", to_bytes(facts))
     return said
 
@@ -105,8 +106,32 @@ def full_claims(slug: str) -> dict | None:
     return json.loads(f.read_text()) if f.is_file() else None
 
 
+def changes(before: list[dict], after: list[dict], size: str) -> list[str]:
+    """Flipped verdicts and changed rules; at full size, where all is replayed, numbers and staleness too."""
+    out = flips(before, after)
+    old = {c["id"]: c for c in before}
+    for c in after:
+        b = old.get(c["id"])
+        if b is None or b["verdict"] != c["verdict"]:
+            continue
+        if b["rule"] != c["rule"]:
+            out.append(f"{c['id']}: the rule is not the committed one")
+        elif size == "full" and (b["stale"] != c["stale"] or not same_numbers(b["measured"], c["measured"])):
+            out.append(f"{c['id']}: {b['measured']}, stale {b['stale']} -> {c['measured']}, stale {c['stale']}")
+    return out
+
+
+def same_numbers(a, b) -> bool:
+    """True when two records of measured values agree to six digits."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same_numbers(a[k], b[k]) for k in a)
+    if isinstance(a, float) and isinstance(b, int | float):
+        return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
+    return a == b
+
+
 def differences(page: Page) -> list[str]:
-    """Verdicts of today's results that differ from the committed ones, one line each."""
+    """Where today's results differ from the committed ones, one line each."""
     out = []
     before, known = read(page.slug), full_claims(page.slug)
     reduced, full = results.find(page, "reduced"), results.find(page, "full")
@@ -114,9 +139,11 @@ def differences(page: Page) -> list[str]:
         if before is None:
             out.append(f"{page.slug} has no reference; make one with `python -m lib.book refresh {page.slug}`")
         else:
-            out += [f"{page.slug} (reduced) {x}" for x in flips(records(before), reduced.summary["claims"])]
-    if full and known is not None:
-        out += [f"{page.slug} (full) {x}" for x in flips(known["claims"], full.summary["claims"])]
+            out += [f"{page.slug} (reduced) {x}" for x in changes(records(before), reduced.summary["claims"], "reduced")]
+    if full and known is None:
+        out.append(f"{page.slug} has no committed verdicts of the full size; run `python -m lib.book refresh {page.slug}`")
+    elif full:
+        out += [f"{page.slug} (full) {x}" for x in changes(known["claims"], full.summary["claims"], "full")]
     return out
 
 

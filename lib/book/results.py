@@ -56,8 +56,11 @@ def folder(page: Page, size: str) -> Path:
 
 def find(page: Page, size: str) -> Result | None:
     """The result of today's page, or None."""
-    place = folder(page, size)
-    return Result(place) if (place / "summary.json").is_file() and (place / "notebook.ipynb").is_file() else None
+    found = Result(folder(page, size))
+    try:
+        return found if found.summary and found.notebook else None
+    except (OSError, ValueError):
+        return None
 
 
 def outputs(notebook: dict):

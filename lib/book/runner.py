@@ -22,7 +22,7 @@ def environment(threads: int) -> dict[str, str]:
     caps = {k: str(threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                                       "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")}
     return {**os.environ, **caps, "TQDM_DISABLE": "1", "MPLBACKEND": "agg", "BOOK_MODE": "replay",
-            "BOOK_ROOT": str(paths.home()), "PYTHONHASHSEED": "0",
+            "BOOK_ROOT": str(paths.home()), "PYTHONHASHSEED": "0", "BOOK_SHRINK": "1",
             "PYTHONWARNINGS": "ignore:IProgress not found"}
 
 

@@ -52,20 +52,21 @@ def origin_exponents(rates, shares, seeds, T):
 
 
 def stuck_nets(depths, rates, seeds, T, device):
-    """Size of the outputs and train loss after SGD with batch 1; [depth, seed, rate]."""
+    """Mean size of the outputs before and after SGD with batch 1, and train loss after; [depth, seed, rate]."""
     x, label = digits_tensors()
     x, y = x.to(device), (torch.eye(10)[label] - 0.1).to(device)
     members = [s for s in seeds for _ in rates]
-    size, loss = (np.empty((len(depths), len(seeds), len(rates))) for _ in range(2))
+    start, size, loss = (np.empty((len(depths), len(seeds), len(rates))) for _ in range(3))
     for i, depth in enumerate(depths):
         skeleton, params = ensemble.stack(lambda depth=depth: tanh_net_of(depth), members, device)
         gens = ensemble.generators(members, device)
+        start[i] = ensemble.outputs(skeleton, params, x).abs().mean((1, 2)).reshape(len(seeds), -1).cpu()
         params, _ = ensemble.sgd(skeleton, params, half_squares, x, y, T, 1,
                                  torch.tensor(rates).repeat(len(seeds)), gens)
         out = ensemble.outputs(skeleton, params, x).nan_to_num(1e6, 1e6, -1e6)
         size[i] = out.abs().mean((1, 2)).reshape(len(seeds), -1).cpu()
         loss[i] = (0.5 * ((out - y) ** 2).sum(2).mean(1)).reshape(len(seeds), -1).cpu()
-    return {"size": size, "loss": loss}
+    return {"start": start, "size": size, "loss": loss}
 
 
 class Residual(nn.Module):
@@ -95,7 +96,7 @@ def live_weights(noises, rates, seeds, T, device):
     y = torch.eye(10)[labels].to(device)                                           # [member, n, 10]
     skeleton, params = ensemble.stack(Residual, members, device)
     params, _ = ensemble.sgd(skeleton, params, half_squares, x.expand(len(members), -1, -1).to(device), y, T, 8, rate,
-                             ensemble.generators(members, device))
+                             ensemble.generators(members, device), own_data=True)
     weights = [v.flatten(1).abs() for v in params.values()]
     finite = torch.stack([torch.isfinite(v).all(1) for v in weights]).all(0)
     live = torch.cat([v > 1e-4 * v.amax(1, keepdim=True) for v in weights], 1).float().mean(1)
@@ -143,10 +144,11 @@ def loss_on(model, batch):
 
 
 def scale_unit(params, pair, unit, factor):
-    """Multiply one hidden unit's incoming and outgoing weights, of all members."""
+    """Multiply one hidden unit's incoming and outgoing weights by a number, or by one a member [S]."""
     out = {k_: v_.clone() for k_, v_ in params.items()}
-    out[f"{pair[0]}.weight"][:, unit] *= factor
-    out[f"{pair[1]}.weight"][:, :, unit] *= factor
+    for name, index in ((f"{pair[0]}.weight", (slice(None), unit)), (f"{pair[1]}.weight", (slice(None), slice(None), unit))):
+        factors = torch.as_tensor(factor, dtype=out[name].dtype, device=out[name].device)
+        out[name][index] *= factors.reshape(-1, *[1] * (out[name][index].ndim - 1))
     return out
 
 
@@ -165,9 +167,9 @@ def planted(make, decays, lam, seeds, T, n, device):
     gens = ensemble.generators(members, device)
     skeleton, params = ensemble.stack(make, members, device)
     go = lambda p_, n_: ensemble.sgd(skeleton, p_, half_squares, x, y, n_, 1, lam, gens, decay)[0]   # noqa: E731
-    params = go(params, T)
+    params = go(scale_unit(go(params, T), make.pair, 0, 1e-4), T // 2)
     centre = {k_: torch.zeros_like(v_) for k_, v_ in params.items()}
-    for _ in range(20):                                       # the mean of the weights along the way, near stationary
+    for _ in range(20):                                  # the mean of the weights along the way, near stationary
         params = go(params, T // 20)
         centre = {k_: v_ + params[k_] / 20 for k_, v_ in centre.items()}
     predicted, low, high = np.empty((3, len(members)))
@@ -177,10 +179,11 @@ def planted(make, decays, lam, seeds, T, n, device):
         keep = 1 - lam * float(decay[i])
         top = neuron_exponent(C, lam / keep, k=1, steps=4000, every=5)
         predicted[i], low[i], high[i] = (v[0, 0] + np.log(keep) for v in (top.exponents, top.low, top.high))
-    params = go(scale_unit(params, make.pair, 0, 1e-4), T // 2)
-    before = unit_size(params, make.pair, 0)
-    after = unit_size(go(params, T - T // 2), make.pair, 0)
-    measured = (after.log() - before.log()).cpu().numpy() / (T - T // 2)
+    small = 1e-5 / unit_size(params, make.pair, 0).clamp(min=1e-30)
+    params = scale_unit(params, make.pair, 0, small)
+    before = unit_size(params, make.pair, 0).clamp(min=1e-38)
+    after = unit_size(go(params, T // 2), make.pair, 0).clamp(min=1e-38)
+    measured = (after.log() - before.log()).cpu().numpy() / (T // 2)
     return [v.reshape(len(seeds), -1) for v in (predicted, low, high, measured)]
 
 

@@ -142,7 +142,7 @@ def collapse(noises, rates, dead: np.ndarray) -> None:
         ends = [stats.proportion(int(dead[:, i, k].sum()), len(dead), 0.05) for k in range(len(noises))]
         ax.plot(noises, share[i], **figures.style(i), label=rf"$\lambda={r}$")
         ax.fill_between(noises, [e.low for e in ends], [e.high for e in ends], color=figures.COLOURS[i], alpha=0.2)
-    ax.set(xlabel=r"Label noise $\sigma$", ylabel="Share of nets at the origin", ylim=(-0.03, 1.03))
+    ax.set(xlabel=r"Label noise $\sigma$", ylabel="Share of collapsed nets", ylim=(-0.03, 1.03))
     ax.legend()
     told = "; ".join(figures.trend(noises, share[i], f"at rate {r} the share") for i, r in enumerate(rates))
     figures.display(fig, f"Line chart: {told}.", {"noise": noises, **{f"rate {r}": share[i] for i, r in enumerate(rates)}},

@@ -119,7 +119,7 @@ def phase_table(batches, ratios, products):
 
 
 def wide_tanh(noises, lam, B, seeds, T, d, H, device):
-    """Rank of U W for f = U tanh(W x) on y = V x + sigma eps; [seed, noise], -1 diverged."""
+    """Rank of U W for f = U tanh(W x) (-1 diverged) and positive exponents at the origin; [seed, noise]."""
     gens = ensemble.generators(seeds, device)
     sigma = torch.tensor(noises, device=device)
     V = torch.diag(torch.tensor(np.geomspace(2, 0.25, d), dtype=torch.float32, device=device))
@@ -133,4 +133,7 @@ def wide_tanh(noises, lam, B, seeds, T, d, H, device):
             U, W = U - lam / B * e @ a.mT, W - lam / B * (U.mT @ e * (1 - a**2)) @ xt.mT
     lost = (U.abs().amax((1, 2)) > 1e3) | ~torch.isfinite(U).all(2).all(1)
     rank = (torch.linalg.svdvals(torch.where(lost[:, None, None], 0, U @ W)) > 1e-3).sum(1)
-    return {"rank": torch.where(lost, -1, rank).reshape(len(seeds), -1).to(torch.int8).cpu()}
+    coupling = ((y @ x.mT / B for x, y in [batches_of(gens, 50, sigma, V, B)]) for _ in range(T // 50))
+    positive = saddle_spectrum((c for block in coupling for c in block), lam, every=5).n_positive   # as a linear net's
+    return {"rank": torch.where(lost, -1, rank).reshape(len(seeds), -1).to(torch.int8).cpu(),
+            "positive": positive.reshape(len(seeds), -1).astype(np.int8)}
