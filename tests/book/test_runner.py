@@ -82,7 +82,7 @@ FAULTS = {
                      ":name: report", "judged in two places"),
     "not a number": ("mean=E1.x)", "mean=float('nan'))", "holds NaN"),
     "no report": ("claims.report()", "pass", "shows 0 claim reports"),
-    "wrong parameter": ("Run(\"mini\", size=size", "Run(\"mini\", size=size, shrink=3", "shrink=3 is not possible")}
+    "wrong parameter": ("Run(\"mini\", size=size", "Run(\"mini\", size=size, shrink=3", "shrink=3.0 is not possible")}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -156,7 +156,8 @@ def test_flips_and_rules(mini, edit):
     assert reference.refresh(chapter("mini")) == [] and reference.differences(chapter("mini")) == []
     edit('above("mean", 0.0)', 'above("mean", 100.0)')
     runner.update(chapters())
-    assert reference.differences(chapter("mini")) == ["mini (reduced) C1: holds -> fails"]
+    assert reference.differences(chapter("mini")) == ["mini (reduced) C1: holds -> fails",
+                                                      "mini (full) C1: the rule is not the committed one"]
     with pytest.raises(reference.ReferenceError, match="no new reason"):
         reference.refresh(chapter("mini"))
     edit('above("mean", 100.0)', 'above("mean", 100.0), changed="a larger effect is worth naming"')
@@ -172,3 +173,35 @@ def test_a_doctored_record_is_refused(mini):
     file.write_bytes(evidence.pack("E1", {"x": [9.0, 9.5]}))
     with pytest.raises(BookError, match="damaged"):
         runner.update(chapters(), ("full",))
+
+
+def test_a_cluster_needs_ray_and_says_so(mini, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(runner.BuildFailed, match="needs Ray"):
+        runner.update(chapters(), on="ray")
+
+
+def test_damaged_results_and_shrunk_runs_are_made_again_whole(mini, monkeypatch):
+    runner.update(chapters(), ("reduced",))
+    file = results.folder(chapter("mini"), "reduced") / "summary.json"
+    file.write_text(file.read_text()[:50])
+    assert results.find(chapter("mini"), "reduced") is None
+    monkeypatch.setenv("BOOK_SHRINK", "0.02")
+    assert runner.update(chapters()) == 2
+    assert results.find(chapter("mini"), "full").summary["run"]["shrink"] == 1
+
+
+def test_a_damaged_record_is_recorded_anew(mini):
+    record.record(chapter("mini"), ["E1"], "cpu")
+    file = mini / "book" / "records" / "mini" / "E1.npz"
+    file.write_bytes(b"broken")
+    assert "recorded on CPU" in record.record(chapter("mini"), ["E1"], "cpu")[0]
+    assert evidence.read_record("mini", "E1").stale is None
+    assert "recorded on CPU" in record.record(chapter("mini"), ["E1"], "cpu", force=True)[0]
+
+
+def test_a_record_holds_the_text_that_ran(mini, edit):
+    edit("claims.judge(", "SHIFT = 9.0\nclaims.judge(")
+    record.record(chapter("mini"), ["E1"], "cpu")
+    parts = evidence.read_record("mini", "E1").info["recipe"]["parts"]
+    assert ["page", "SHIFT", "SHIFT = 3.0"] in parts and evidence.read_record("mini", "E1").x.mean() < 5
