@@ -102,6 +102,8 @@ def batch(sizes, found: np.ndarray, predicted, second_order) -> None:
     ax.plot(sizes, second_order, **figures.BASELINE, label="second order")
     ax.set(xscale="log", yscale="log", xlabel="Batch size $S$ (log)", ylabel=r"Critical learning rate $\lambda_c$ (log)")
     ax.set_xticks(sizes, [str(b) for b in sizes])
+    ticks = [v for v in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if mean.min() / 1.5 < v < mean.max() * 1.5]
+    ax.set_yticks(ticks, [f"{v:g}" for v in ticks])
     ax.minorticks_off()
     ax.legend()
     figures.display(fig, f"Log-log chart: {figures.trend(sizes, mean, 'the measured critical rate')}; "
