@@ -16,6 +16,13 @@ def pytest_collection_modifyitems(session, config, items):
         raise pytest.UsageError(f"no reference for {', '.join(missing())}: run `python -m lib.book refresh`.")
 
 
+@pytest.fixture(autouse=True)
+def undeclared(monkeypatch):
+    """Data sets that one test declared bind no other."""
+    from lib.data import sets
+    monkeypatch.setattr(sets, "declared", None)
+
+
 @pytest.fixture
 def mini(tmp_path, monkeypatch):
     """A book of one tiny chapter in a folder of its own; ``BOOK_ROOT`` points to it."""
