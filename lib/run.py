@@ -168,11 +168,17 @@ class Run:
             values[name] = value
         return Sizes(table, values, self.size)
 
-    def seeds(self, n: int) -> list[int]:
-        """Streams of the ``n`` members of an ensemble; no two seeds of a run share one for n up to 1000."""
+    def seeds(self, n: int, renewed: int = 0) -> list[int]:
+        """Streams of the ``n`` members of an ensemble; no two seeds of a run share one for n up to 1000.
+
+        ``renewed`` counts how often a rule was changed after results of this experiment were seen: each count moves all
+        sizes to streams that nobody has looked at.
+        """
         if not 1 <= n <= 1000:
             raise ParameterError(f"an ensemble of {n} members is not possible; choose 1 to 1000.")
-        return [100 + 1000 * self.seed + i for i in range(n)]
+        if isinstance(renewed, bool) or not isinstance(renewed, int) or renewed < 0:
+            raise ParameterError(f"renewed={renewed!r} is not possible; choose a whole number, 0 or larger.")
+        return [100 + 1000 * self.seed + 10**6 * renewed + i for i in range(n)]
 
     def experiment(self, id: str, fn, **params) -> Evidence:
         """Evidence of ``fn(**params)``: replayed, found, or computed and stored.

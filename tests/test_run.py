@@ -56,6 +56,10 @@ def test_seeds_are_streams():
     assert Run("mini", device="cpu").seeds(3) == [100, 101, 102]
     a, b = (set(Run("mini", seed=s, device="cpu").seeds(1000)) for s in (0, 1))
     assert not a & b
+    renewed = set(Run("mini", device="cpu").seeds(1000, renewed=1))
+    assert len(renewed) == 1000 and not renewed & (a | b)
+    with pytest.raises(ParameterError, match="renewed=-1"):
+        Run("mini", device="cpu").seeds(3, renewed=-1)
 
 
 def test_experiments_are_found_again_and_follow_their_text(mini, draw):
