@@ -7,8 +7,8 @@
 ('=', 'symbolic')
 """
 
-from lib.steps.chain import Derivation, derive, identity, symbols
+from lib.steps.chain import Derivation, derive, identity, matrix, symbols
 from lib.steps.errors import StepError
 from lib.steps.result import Result, Row
 
-__all__ = ["Derivation", "Result", "Row", "StepError", "derive", "identity", "symbols"]
+__all__ = ["Derivation", "Result", "Row", "StepError", "derive", "identity", "matrix", "symbols"]

@@ -16,7 +16,7 @@ from lib.steps.points import Points, show
 from lib.steps.pointwise import Findings, Pointwise
 from lib.steps.printer import RELATIONS, latex
 from lib.steps.result import Result, Row, joined, weakest
-from lib.steps.sides import Side, expression, rebuilt
+from lib.steps.sides import Side, expression, has_matrices, rebuilt
 from lib.steps.sign import Proof, prove_sign
 from lib.steps.substitution import value_in_domain
 from lib.steps.weaken import findings
@@ -40,8 +40,9 @@ class Derivation:
         self.title = title
         self.domain = Domain(given)
         self.proved: list[Row] = []
-        self._lhs = self._rhs = expression(start)
-        self.start_latex, self.start_text = latex(self._lhs), str(self._lhs)
+        self._typed: dict[Side, Side] = {}  # what was written in matrix symbols, by its entries
+        self._lhs = self._rhs = self._side(start)
+        self.start_latex, self.start_text = latex(self._shown(self._lhs)), str(self._shown(self._lhs))
         self._checked: list[Pointwise] = []
         self._findings: list[Findings] = []
         self._remainder = sp.S.Zero
@@ -253,7 +254,13 @@ class Derivation:
     # ---- the common part of all steps
 
     def _side(self, expr: Side) -> Side:
-        return expression(expr)
+        side = expression(expr)
+        if has_matrices(expr):
+            self._typed[side] = expr
+        return side
+
+    def _shown(self, side: Side) -> Side:
+        return self._typed.get(side, side)
 
     def _only_numbers(self, right: Side, what: str) -> None:
         if isinstance(right, sp.MatrixBase) or isinstance(self._rhs, sp.MatrixBase):
@@ -299,9 +306,9 @@ class Derivation:
         text: str = "",
     ) -> Derivation:
         joined([row.relation for row in self.proved] + [relation])
-        formula = formula or f"{RELATIONS[relation]} {latex(right)}"
+        formula = formula or f"{RELATIONS[relation]} {latex(self._shown(right))}"
         number = len(self.proved) + 1
-        self.proved.append(Row(number, relation, formula, reason, check, prover, evidence, text or str(right)))
+        self.proved.append(Row(number, relation, formula, reason, check, prover, evidence, text or str(self._shown(right))))
         self._rhs = right
         return self
 
@@ -338,3 +345,11 @@ def identity(title: str, lhs: Side, rhs: Side, given: Sequence[str] = (), why: s
 def symbols(names: str) -> tuple[sp.Symbol, ...] | sp.Symbol:
     """Plain symbols without assumptions: the derivation owns the domain."""
     return sp.symbols(names)
+
+
+def matrix(name: str, rows: int, columns: int) -> sp.MatrixSymbol:
+    """A matrix symbol: a chain shows formulas as they are written in it, and checks them entry by entry at this shape.
+
+    Declare it in the domain, for example ``"W real 2 x 3"``; its entries are then ``W_11``, ``W_12``, ...
+    """
+    return sp.MatrixSymbol(name, rows, columns)

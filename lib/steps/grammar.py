@@ -9,11 +9,12 @@ import sympy as sp
 from sympy.parsing.sympy_parser import parse_expr, standard_transformations
 
 from lib.steps.errors import StepError
+from lib.steps.sides import entry_symbols
 
 KNOWN = {"pi": sp.pi, "sqrt": sp.sqrt, "exp": sp.exp, "log": sp.log, "Abs": sp.Abs, "Max": sp.Max, "Min": sp.Min}
 NAME = r"[A-Za-z_]\w*"
 NAMES = re.compile(rf"{NAME}(\s*,\s*{NAME})*")
-HELP = 'write for example "0 < p < 1", "a, b > 0", "x real", "k integer", "lambda != 1" or "L = 2, 3, ..."'
+HELP = 'write for example "0 < p < 1", "a, b > 0", "x real", "k integer", "W real 2 x 3", "lambda != 1" or "L = 2, 3, ..."'
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,10 @@ def parse_given(text: str) -> Given:
     """
     if not isinstance(text, str):
         raise StepError(f"A domain is a string, not {type(text).__name__}; {HELP}.")
+    shape = re.fullmatch(r"(.*)\sreal\s(\d+)\s?x\s?(\d+)\s*", text)
+    if shape:
+        names = parse_names(shape[1], text)
+        return Given(text, [e for m in names for row in entry_symbols(m.name, int(shape[2]), int(shape[3])) for e in row])
     for word in ("real", "integer"):
         if re.fullmatch(rf".*\s{word}\s*", text):
             names = parse_names(text.strip()[: -len(word)], text)

@@ -10,11 +10,31 @@ import sympy as sp
 from lib.steps.errors import StepError
 
 BOUND = (sp.Sum, sp.Product, sp.Integral, sp.Limit, sp.Subs, sp.Derivative)
-Side = sp.Expr | sp.MatrixBase
+Side = sp.Expr | sp.MatrixBase | sp.MatrixExpr
+
+
+def entry_symbols(name: str, rows: int, columns: int) -> list[list[sp.Symbol]]:
+    """Symbols of the entries of a matrix symbol: ``W_12``, or ``h_1`` for a column."""
+    digit = (lambda i, j: f"{i + 1}") if columns == 1 else (lambda i, j: f"{i + 1}{j + 1}")
+    return [[sp.Symbol(f"{name}_{digit(i, j)}") for j in range(columns)] for i in range(rows)]
+
+
+def has_matrices(value: object) -> bool:
+    """Whether an expression is written in matrix symbols (`lib.steps.matrix`)."""
+    return isinstance(value, sp.Basic) and value.has(sp.MatrixSymbol)
+
+
+def explicit(value: sp.Basic) -> sp.Basic:
+    """An expression in matrix symbols with each matrix written out in the symbols of its entries."""
+    out = value.xreplace({m: sp.ImmutableMatrix(entry_symbols(m.name, *(int(n) for n in m.shape)))
+                          for m in value.atoms(sp.MatrixSymbol)}).doit()
+    return sp.ImmutableMatrix(out.as_explicit()) if isinstance(out, sp.MatrixExpr) else out
 
 
 def expression(value: object) -> Side:
-    """Accept an exact expression (or matrix), refuse everything else with one sentence."""
+    """Accept an exact expression (or matrix, or formula of matrix symbols), refuse everything else with one sentence."""
+    if has_matrices(value):
+        value = explicit(value)
     if isinstance(value, sp.MatrixBase):
         for entry in value:
             expression(entry)
