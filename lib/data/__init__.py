@@ -6,11 +6,11 @@ what it did not declare is refused, so that the book knows which pages a data se
 """
 
 from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
-from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Images, corpus, digits
+from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Drawings, Images, corpus, digits, glyphs
 from lib.data.sets import digest as digest
 
-__all__ = ["BUNDLED", "CREDITS", "PACKAGES", "DataCorrupt", "DataMissing", "Images", "corpus", "credits", "declare",
-           "digest", "digits", "fetch", "find", "have", "have_package", "status"]
+__all__ = ["BUNDLED", "CREDITS", "PACKAGES", "DataCorrupt", "DataMissing", "Drawings", "Images", "corpus", "credits",
+           "declare", "digest", "digits", "fetch", "find", "glyphs", "have", "have_package", "status"]
 
 
 def declare(names) -> None:

