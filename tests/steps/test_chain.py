@@ -13,7 +13,7 @@ import sympy as sp
 from sympy import Matrix, Rational, Sum, binomial, exp, log, oo, sqrt
 
 from lib import steps
-from lib.steps import symbols
+from lib.steps import StepError, symbols
 
 a, B, lam, L, m, p, x, n, k = symbols("a B lambda L m p x n k")
 
@@ -177,3 +177,17 @@ def test_import_is_light():
     code = "import sys, lib.steps; print([m for m in ('torch', 'matplotlib', 'scipy', 'seaborn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "[]"
+
+
+def test_matrix_symbols_are_shown_as_written_and_checked_by_entries():
+    W, h = steps.matrix("W", 2, 3), steps.matrix("h", 3, 1)
+    d = steps.derive("association", W * (W.T * W) * W.T, ["W real 2 x 3"]).equals((W * W.T) ** 2, "regroup")
+    assert d.ok and d.start_text == "W*W.T*W*W.T" and d.proved[0].latex.endswith(r"\left(W W^{T}\right)^{2}")
+    size = steps.derive("size", sp.Trace(W * h * h.T * W.T), ["W real 2 x 3", "h real 3 x 1"])
+    assert size.equals((h.T * W.T * W * h)[0, 0], "cyclic").ok
+    with pytest.raises(StepError, match="fails|Not"):
+        steps.derive("false", W * W.T, ["W real 2 x 3"]).equals(2 * W * W.T, "no")
+    with pytest.raises(StepError, match="shape"):
+        steps.derive("false", W * W.T, ["W real 2 x 3"]).equals(W.T * W, "other side")
+    with pytest.raises(StepError, match="domain"):
+        steps.derive("undeclared", W * W.T, ["h real 3 x 1"]).equals(2 * W * W.T - W * W.T - W * W.T, "no domain")
