@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -23,27 +22,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `python benchmarks/probabilistic_stability.py`
 
+from benchmarks._race import race  # noqa: E402
 from lib.papers import probabilistic_stability as ps  # noqa: E402
 
-ROUNDS = 5
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def race(contestants: dict[str, Callable[[], object]], seconds_at_most: float = 6.0) -> dict[str, float]:
-    """Median seconds of each contestant; they take turns, after one round that does not count (2 to ROUNDS that do)."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    begin = time.perf_counter()
-    for i in range(ROUNDS + 1):
-        if i > 2 and time.perf_counter() - begin > seconds_at_most:
-            break
-        for name, call in contestants.items():
-            _wait()
-            start = time.perf_counter()
-            call()
-            _wait()
-            if i:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(s) for name, s in seconds.items()}
 
 
 def torch_loops(loop: Callable[[], object]) -> dict[str, Callable[[], object]]:
@@ -58,11 +40,6 @@ def torch_loops(loop: Callable[[], object]) -> dict[str, Callable[[], object]]:
             torch.set_num_threads(before)
 
     return {"torch loop, 1 thread": one_thread, f"torch loop, {torch.get_num_threads()} threads": loop}
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def two_parameter_loop(u, w, lam, G, R):

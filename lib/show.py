@@ -92,7 +92,7 @@ def provenance(run) -> Table:
     from lib.data import credits
     rows = [[i, e.info["device"], e.info["seconds"], e.info["commit"], e.info["made"], "stale" if e.stale else "fresh"]
             for i, e in run.experiments.items() if e is not None]
-    words = f"Where the evidence of the {run.size} size comes from" + "".join(f". {c}" for c in credits(run.data))
+    words = f"Where the evidence of the {run.size} size comes from" + "".join(f". {c.rstrip('.')}" for c in credits(run.data))
     return Table(["experiment", "device", "seconds", "commit", "made", "state"], rows, words)
 
 

@@ -12,7 +12,7 @@ TOC = "format: jb-book\nroot: book/index\nchapters:\n- file: book/part/mini\n"
 def pytest_collection_modifyitems(session, config, items):
     """A chapter without a reference is an error of the whole run."""
     from lib.book.reference import missing
-    if any("tests" in str(a) for a in config.args) and missing():
+    if any(Path(str(a)).name in ("tests", "reference") for a in config.args) and missing():
         raise pytest.UsageError(f"no reference for {', '.join(missing())}: run `python -m lib.book refresh`.")
 
 

@@ -1,8 +1,12 @@
 """Data packages: missing, damaged, half-cached, undeclared; each ends in one sentence that names the remedy."""
 
 import hashlib
+import io
+import pickle
+import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from lib import data
@@ -88,3 +92,42 @@ def test_digits_are_what_they_were():
     d = data.digits()
     assert d.x.dtype == "uint8" and d.x.max() == 16 and d.y.tolist()[:5] == [0, 1, 2, 3, 4]
     assert data.credits(["digits"])[0].startswith("Optical recognition")
+
+
+def test_glyphs_have_the_counts_of_their_recipe():
+    sets.declared = None
+    g = data.glyphs()
+    assert g.x.shape == (6912, 24, 24) and g.x.dtype == "uint8" and len(g.classes) == 1039 == len(g.parent)
+    by_script = dict(zip(g.parents, np.bincount(g.parent).tolist()))
+    assert (by_script["LATIN"], by_script["GREEK"], by_script["CANADIAN"], by_script["OLD"]) == (151, 45, 360, 28)
+    assert np.bincount(np.bincount(g.y))[[2, 4, 8, 12]].tolist() == [78, 520, 154, 287]
+    assert g.x[:, 0].max() == 0 and (g.x.max((1, 2)) > 100).all()
+    assert data.credits(["glyphs"])[0].startswith("DejaVu")
+
+
+def archive(folder, payload):
+    """A small archive in the format of CIFAR-10."""
+    folder.mkdir(parents=True)
+    with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as t:
+        for k, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+            blob = pickle.dumps(payload(k))
+            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            info.size = len(blob)
+            t.addfile(info, io.BytesIO(blob))
+
+
+def test_the_hub_reader_takes_the_real_format_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path))
+    with pytest.raises(data.DataMissing, match="torchvision"):
+        data.cifar10()
+    archive(tmp_path / "hub", lambda k: {b"data": np.full((2, 3072), k, np.uint8), b"labels": [k, 9]})
+    x, y, x_test, y_test = data.cifar10()
+    assert x.shape == (10, 3, 32, 32) and y.tolist()[:4] == [0, 9, 1, 9] and (x_test == 5).all() and y_test.tolist() == [5, 9]
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path / "evil"))
+    archive(tmp_path / "evil" / "hub", lambda k: {b"data": print, b"labels": [0]})
+    with pytest.raises(data.DataCorrupt, match="asks for"):
+        data.cifar10()
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path / "short"))
+    archive(tmp_path / "short" / "hub", lambda k: {b"labels": [0]})
+    with pytest.raises(data.DataCorrupt, match="not the archive"):
+        data.cifar10()

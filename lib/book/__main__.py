@@ -133,7 +133,7 @@ def test(args) -> int:
 def bench(args) -> int:
     """Run the benchmarks one after another; each measures its peers in the same run."""
     worst = 0
-    for file in sorted((paths.home() / "benchmarks").glob("*.py")):
+    for file in sorted((paths.home() / "benchmarks").glob("[!_]*.py")):
         print(f"== {file.stem}", flush=True)
         worst = max(worst, subprocess.run([sys.executable, str(file)], cwd=paths.home()).returncode)
     return worst

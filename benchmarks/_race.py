@@ -1,0 +1,33 @@
+"""Contestants that take turns: how the benchmarks of the book measure time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+ROUNDS = 5
+
+
+def race(contestants: dict[str, Callable[[], object]], seconds_at_most: float = 6.0) -> dict[str, float]:
+    """Median seconds of each contestant; they take turns, after one round that does not count (2 to ROUNDS that do)."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    begin = time.perf_counter()
+    for i in range(ROUNDS + 1):
+        if i > 2 and time.perf_counter() - begin > seconds_at_most:
+            break
+        for name, call in contestants.items():
+            _wait()
+            start = time.perf_counter()
+            call()
+            _wait()
+            if i:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(s) for name, s in seconds.items()}
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
