@@ -130,10 +130,10 @@ class Claims:
         self._judged[id] = judgement
         self._show(id)
 
-    def pend(self, id: str, needs: list[str]) -> None:
-        """Mark a claim as pending because experiments have no record."""
+    def pend(self, id: str, needs: list[str], why: str) -> None:
+        """Mark a claim as pending because experiments have no evidence in this run."""
         self[id]
-        self._judged[id] = Judgement(PENDING, (f"needs {', '.join(needs)}, not recorded yet",), place=show.place())
+        self._judged[id] = Judgement(PENDING, (f"needs {', '.join(needs)}: {why}",), place=show.place())
 
     def _judgement(self, id: str) -> Judgement:
         claim, found = self[id], self._judged.get(id)

@@ -24,7 +24,7 @@ from lib import paths
 from lib.errors import BookError
 from lib.source import Part, canonical
 
-VERSIONED = ("numpy", "scipy", "torch", "numba", "scikit-learn", "transformers", "sympy", "python-flint")
+VERSIONED = ("numpy", "scipy", "torch", "numba", "scikit-learn", "transformers", "sympy", "python-flint", "matplotlib")
 LIMIT = 1_000_000
 CHAPTER_LIMIT = 5_000_000
 

@@ -1,8 +1,9 @@
-"""Cells that need evidence which no record holds yet.
+"""Cells that need evidence which this run does not have.
 
-When the full size is replayed and the record of an experiment is missing, each cell that needs it is reduced to its
-definitions; it shows *pending*, and the claims judged in it are pending. What such cells would have bound is bound to
-an :class:`Absent`, which raises on any use, so that a use that the walk missed fails loudly.
+When the full size is replayed and the record of an experiment is missing, or when an experiment runs at another size
+only, each cell that needs it is reduced to its definitions; it shows *pending*, and the claims judged in it are pending.
+What such cells would have bound is bound to an :class:`Absent`, which raises on any use, so that a use that the walk
+missed fails loudly.
 """
 
 import ast
@@ -24,8 +25,8 @@ class Absent:
 
     def _refuse(self, *_, **__):
         needs = ", ".join(sorted(object.__getattribute__(self, "_needs")))
-        raise AbsentError(f"evidence of {needs} has no record yet; record it with `python -m lib.book record`, or run "
-                          "the page without replay.")
+        raise AbsentError(f"this run has no evidence of {needs}: it runs at the other size only, or has no record yet "
+                          "(`python -m lib.book record` makes one).")
 
     def __getattribute__(self, name: str):
         if name in ("__class__", "__dict__", "_needs"):
@@ -38,12 +39,13 @@ class Absent:
     __hash__ = None
 
 
-def _experiment_id(node: ast.stmt) -> str | None:
-    """Id of ``X = run.experiment("id", ...)``."""
+def _experiment(node: ast.stmt) -> tuple[str, str | None] | None:
+    """Id and only size of ``X = run.experiment("id", ..., only="full")``."""
     call = getattr(node, "value", None)
     if isinstance(node, ast.Assign) and isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
         if call.func.attr == "experiment" and call.args and isinstance(call.args[0], ast.Constant):
-            return call.args[0].value
+            only = next((k.value.value for k in call.keywords if k.arg == "only" and isinstance(k.value, ast.Constant)), None)
+            return call.args[0].value, only
     return None
 
 
@@ -57,8 +59,8 @@ def judged(source: str) -> list[str]:
 class PendingCells:
     """An IPython transformer of syntax trees that cuts the cells which need absent evidence."""
 
-    def __init__(self, has_record: Callable[[str], bool], namespace: dict, on_cut: Callable):
-        self.has_record, self.namespace, self.on_cut = has_record, namespace, on_cut
+    def __init__(self, has_evidence: Callable[[str, str | None], bool], namespace: dict, on_cut: Callable):
+        self.has_evidence, self.namespace, self.on_cut = has_evidence, namespace, on_cut
         self.definitions: dict[str, frozenset[str]] = {}
 
     def visit(self, module: ast.Module) -> ast.Module:
@@ -72,9 +74,9 @@ class PendingCells:
         clean, needs = [], set()
         for s in parts:
             of_statement = frozenset().union(*(tainted[n] for n in s.reads if n in tainted))
-            id = _experiment_id(s.node)
-            if id and not of_statement and not self.has_record(id):
-                tainted.update({n: frozenset({id}) for n in s.binds})
+            found = _experiment(s.node)
+            if found and not of_statement and not self.has_evidence(*found):
+                tainted.update({n: frozenset({found[0]}) for n in s.binds})
             elif of_statement:
                 tainted.update({n: of_statement for n in s.binds | s.changes})
                 if _is_definition(s.node):
@@ -88,7 +90,7 @@ class PendingCells:
                 clean.append(s)
         if not needs:
             return module
-        kept = _needed([s for s in parts if _is_definition(s.node)] + [s for s in clean if _experiment_id(s.node)], clean)
+        kept = _needed([s for s in parts if _is_definition(s.node)] + [s for s in clean if _experiment(s.node)], clean)
         self.namespace["_show_pending"] = lambda: self.on_cut(sorted(needs), judged(source))
         changed = {n for s in parts for n in s.changes if n in tainted}
         names = ({n for s in parts for n in s.binds} - {n for s in kept for n in s.binds}) | changed

@@ -139,8 +139,7 @@ class Run:
         shell = show.shell()
         if shell is not None:
             shell.ast_transformers[:] = [t for t in shell.ast_transformers if not isinstance(t, PendingCells)]
-            if self.replay:
-                shell.ast_transformers.append(PendingCells(self._has_record, shell.user_ns, self._cut))
+            shell.ast_transformers.append(PendingCells(self._has_evidence, shell.user_ns, self._cut))
         self._claims: Claims | None = None
 
     def __repr__(self) -> str:
@@ -180,16 +179,22 @@ class Run:
             raise ParameterError(f"renewed={renewed!r} is not possible; choose a whole number, 0 or larger.")
         return [100 + 1000 * self.seed + 10**6 * renewed + i for i in range(n)]
 
-    def experiment(self, id: str, fn, **params) -> Evidence:
+    def experiment(self, id: str, fn, only: str | None = None, **params) -> Evidence:
         """Evidence of ``fn(**params)``: replayed, found, or computed and stored.
 
         ``fn`` is a plain function of the page or of ``lib`` that returns a dictionary of arrays (outcomes per seed). A
         parameter called ``device`` is given to it when it asks for one. In replay (the book's full size) the record is
         used, marked stale where today's text differs; without a record the result is absent and what needs it pends.
+        ``only="full"`` (a literal) says that an experiment runs at one size; at the other it is absent in the same way.
         """
+        if only not in (None, *SIZES):
+            raise ParameterError(f"only={only!r} is not known; choose \"reduced\" or \"full\".")
         place = show.place()
         if self._places.setdefault(id, place) != place:
             raise BookError(f"experiment {id} is run in two places; give each its own id.")
+        if only not in (None, self.size):
+            self.experiments[id] = None
+            return Absent(frozenset({id}))
         recipe = self.recipe(id, fn, **params)
         if self.replay:
             found = evidence.read_record(self.slug, id, recipe)
@@ -205,8 +210,8 @@ class Run:
         self.experiments[id] = found
         return found
 
-    def recipe(self, id: str, fn, **params) -> Recipe:
-        """All that decides what ``experiment(id, fn, **params)`` returns, without running it."""
+    def recipe(self, id: str, fn, only: str | None = None, **params) -> Recipe:
+        """All that decides what ``experiment(id, fn, **params)`` returns, without running it; ``only`` does not."""
         where = getattr(fn, "__module__", "")
         name = getattr(fn, "__qualname__", "")
         if "." in name or "<" in name or not name or where != "__main__" and not where.startswith("lib."):
@@ -237,15 +242,16 @@ class Run:
         asks = "device" in inspect.signature(getattr(fn, "py_func", fn)).parameters
         return params.get("device", self.device) if asks else None
 
-    def _has_record(self, id: str) -> bool:
-        return evidence.record_file(self.slug, id).is_file()
+    def _has_evidence(self, id: str, only: str | None) -> bool:
+        return only in (None, self.size) and (not self.replay or evidence.record_file(self.slug, id).is_file())
 
     def _cut(self, needs: list[str], ids: list[str]) -> None:
+        why = "no record yet" if self.replay else "evidence at full size only"
         for id in ids:
-            self._claims.pend(id, needs)
+            self._claims.pend(id, needs, why)
         one = len(needs) == 1
-        show.box(f"Pending at full size: {'experiment' if one else 'experiments'} {', '.join(needs)} "
-                 f"{'has' if one else 'have'} no record yet.", "pending", pending=ids, needs=needs)
+        show.box(f"Pending at {self.size} size: {'experiment' if one else 'experiments'} {', '.join(needs)} "
+                 f"{'has' if one else 'have'} {why}.", "pending", pending=ids, needs=needs)
 
     def claims(self, *claims: Claim) -> Claims:
         """Declare the claims of the chapter, before anything runs."""

@@ -12,11 +12,12 @@ class Cut:
 
     def __init__(self, recorded=()):
         self.ns, self.shown = {"run": self, "claims": self}, []
-        self.cells = PendingCells(lambda id: id in recorded, self.ns, lambda needs, ids: self.shown.append((needs, ids)))
+        self.cells = PendingCells(lambda id, only: only != "full" and id in recorded, self.ns,
+                                  lambda needs, ids: self.shown.append((needs, ids)))
         self.recorded = recorded
 
-    def experiment(self, id, value):
-        return value if id in self.recorded else Absent(frozenset({id}))
+    def experiment(self, id, value, only=None):
+        return value if only != "full" and id in self.recorded else Absent(frozenset({id}))
 
     def judge(self, id, **values):
         self.shown.append(("judged", id, values))
@@ -78,3 +79,11 @@ def test_containers_that_were_filled_in_place_are_absent_too():
     k.run("rows.append(E1)")
     k.run("claims.judge('C1', x=rows)")
     assert k.shown[-1] == (["E1"], ["C1"])
+
+
+def test_an_experiment_of_the_other_size_pends_too():
+    k = Cut(recorded=("E1", "E2"))
+    k.run("E1 = run.experiment('E1', 3)\nE2 = run.experiment('E2', 3, only='full')")
+    k.run("claims.judge('C1', x=E1)")
+    k.run("claims.judge('C2', x=E2)")
+    assert k.shown == [("judged", "C1", {"x": 3}), (["E2"], ["C2"])]

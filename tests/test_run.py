@@ -9,6 +9,7 @@ import pytest
 
 from lib import evidence
 from lib.errors import BookError
+from lib.pending import AbsentError
 from lib.run import ParameterError, Run, executing, shrunk
 from lib.source import SourceError
 
@@ -100,3 +101,14 @@ def test_importing_lib_is_light():
     code = "import sys, lib; print([m for m in ('numpy', 'torch', 'scipy', 'sympy', 'IPython') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_an_experiment_of_one_size_is_absent_at_the_other(mini, draw):
+    with executing(CELLS):
+        run = Run("mini", device="cpu")
+        absent = run.experiment("E1", draw, n=4, only="full")
+        assert run.experiments["E1"] is None and run.recipe("E1", draw, n=4, only="full").params == {"n": 4}
+        with pytest.raises(AbsentError, match="other size only"):
+            absent.x  # noqa: B018
+        with pytest.raises(ParameterError, match="only='small'"):
+            run.experiment("E2", draw, n=4, only="small")

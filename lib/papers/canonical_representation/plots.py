@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib import figures, stats
+from lib import figures, show, stats
 
 from .factorial import FACTORS, effects
 from .moments import RELATIONS
@@ -175,6 +175,18 @@ def drivers(designs: dict[str, np.ndarray]) -> None:
     told = "; ".join(f"{n}, {f}: {e:+.3f}" for n, f, e in zip(*list(columns.values())[:3]))
     figures.display(fig, f"Interval chart of {len(columns['effect'])} main effects on alignment. {told}.", columns,
                     len(next(iter(designs.values()))), "95 % intervals")
+
+
+def large_table(resnet, gpt) -> show.Table:
+    """Alignments before and after training, baselines and exponents of the layers of a residual net and of a GPT."""
+    layers = [(f"GPT `{n}`", gpt.alpha[:, 0, k], gpt.alpha[:, 1, k], gpt.slopes[:, 1, k]) for k, n in enumerate(gpt.layers)]
+    layers += [(f"residual net, {n}", resnet.alpha[:, 1, 0, k], resnet.alpha[:, 1, -1, k], resnet.slopes[:, 1, k])
+               for k, n in enumerate(("last convolution", "hidden", "last"))]
+    rows = [[name, *(f"{v.mean():.2f}" for v in (before[:, 0], after[:, 0], after[:, 2], after[:, 1])),
+             *(f"{np.nanmean(e[:, q]):.2f} ({np.nanmean(e[:, q + 1]):.2f})" for q in (0, 2))]
+            for name, before, after, e in layers]
+    return show.Table(["layer", "alignment before", "after", "baseline after", "no diagonal, after", "$x$ ($r$)", "$y$ ($r$)"],
+                      rows, "A GPT on the King James Bible and a residual net on glyphs: mean of six")
 
 
 def moving(E, decays, times) -> None:
