@@ -2,7 +2,7 @@
 costs a training step.
 
 All contestants of a row take turns in one run; the median of the rounds counts. The limit is the speed of large matrix
-products of the same run. Run: ``python -m benchmarks.canonical_representation [--json]``.
+products of the same run. Run: ``python -m benchmarks.canonical_representation [--json] [--plot FILE]``.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def trainer_rows(sizes=((40, 64), (40, 128), (40, 256), (10, 512), (4, 1024)), b
         seconds = race({"loop over models": loop, "vmap": mapped, "by hand": lambda mine=mine, n=steps: mine.run(n)})
         work = 6 * batch * (2 * d * d + 10 * d) - 2 * batch * d * d  # no gradient of the input
         for name, s in seconds.items():
-            rows.append({"case": f"{S} nets, width {d}", "contestant": name, "net_steps_per_second": S * steps / s,
-                         "times_loop": seconds["loop over models"] / s, "share_of_limit": S * steps * work / s / flops})
+            rows.append({"case": f"{S} nets, width {d}", "width": d, "contestant": name,
+                         "net_steps_per_second": S * steps / s, "times_loop": seconds["loop over models"] / s,
+                         "share_of_limit": S * steps * work / s / flops})
     return rows
 
 
@@ -97,12 +98,28 @@ def probe_rows(every: int = 10) -> list[dict]:
     return rows
 
 
+def plot(rows: list[dict], file: str) -> None:
+    """Draw the gain of the two ensemble trainers over a loop against the size of a net, so that one sees where it ends."""
+    from lib import figures
+    fig, ax = figures.panels()
+    for i, name in enumerate(("vmap", "by hand")):
+        mine = [r for r in rows if r["contestant"] == name]
+        ax.plot([r["width"] for r in mine], [r["times_loop"] for r in mine], **figures.style(i), label=name)
+    ax.axhline(1, **figures.BASELINE, label="loop over models")
+    ax.set(xscale="log", yscale="log", xlabel="Width of the nets (log)", ylabel="Net-steps a second, times the loop (log)")
+    ax.legend()
+    fig.savefig(file, dpi=figures.DPI)
+
+
 def main(argv: list[str] | None = None) -> dict:
     """Run the benchmark, print the tables (or JSON) and return the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the tables")
+    parser.add_argument("--plot", metavar="FILE", help="draw the gain against the size of the nets")
     args = parser.parse_args(argv)
     found = {"device": DEVICE, "threads": torch.get_num_threads(), "trainer": trainer_rows(), "probe": probe_rows()}
+    if args.plot:
+        plot(found["trainer"], args.plot)
     if args.json:
         print(json.dumps(found, indent=1))
         return found

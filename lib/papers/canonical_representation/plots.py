@@ -8,7 +8,7 @@ from lib import figures, show, stats
 
 from .factorial import FACTORS, effects
 from .moments import RELATIONS
-from .phases import phase_table
+from .phases import BACKWARD, FORWARD, phase_table
 
 number = stats.number
 CORNERS = {"R": (0.5, 0.87), "W": (0.0, 0.0), "G": (1.0, 0.0)}
@@ -185,8 +185,23 @@ def large_table(resnet, gpt) -> show.Table:
     rows = [[name, *(f"{v.mean():.2f}" for v in (before[:, 0], after[:, 0], after[:, 2], after[:, 1])),
              *(f"{np.nanmean(e[:, q]):.2f} ({np.nanmean(e[:, q + 1]):.2f})" for q in (0, 2))]
             for name, before, after, e in layers]
-    return show.Table(["layer", "alignment before", "after", "baseline after", "no diagonal, after", "$x$ ($r$)", "$y$ ($r$)"],
+    return show.Table(["layer", "alignment before", "after", "baseline", "no diagonal", "$x$ ($r$)", "$y$ ($r$)"],
                       rows, "A GPT on the King James Bible and a residual net on glyphs: mean of six")
+
+
+def phases(table: dict) -> show.Table:
+    """Exponents for each pair of relations, as a table of forward against backward."""
+    def words(pair: tuple[str, str]) -> str:
+        return "all six; equal singular values" if table[pair] is None else f"$({', '.join(map(str, table[pair]))})$"
+    return show.Table(["", *FORWARD], [[b, *(words((f, b)) for f in FORWARD)] for b in BACKWARD],
+                      "Exponents of $(H_a,H_b,G_a,G_b)$ against $Z$ for each pair of relations")
+
+
+def effects_table(designs: dict[str, np.ndarray], caption: str) -> show.Table:
+    """Main effects and interactions of two-level designs [seed, 2, 2, 2, 2] with 95 % intervals."""
+    rows = [[name, f, *(number(round(v, 3)) for v in (e.value, e.low, e.high))] for name, y in designs.items()
+            for f, e in ((f, stats.mean(v, 0.05)) for f, v in effects(y).items())]
+    return show.Table(["net", "factor", "effect", "low", "high"], rows, caption)
 
 
 def moving(E, decays, times) -> None:
