@@ -18,11 +18,15 @@ class BuildFailed(BookError):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Environment of a job: capped threads, no progress bars, replay of the full size."""
+    """Environment of a job: capped threads, no progress bars, replay of the full size.
+
+    Large blocks go back to the system when they are freed (glibc would keep them behind small ones that live longer).
+    """
     caps = {k: str(threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                                       "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")}
     return {**os.environ, **caps, "TQDM_DISABLE": "1", "MPLBACKEND": "agg", "BOOK_MODE": "replay",
             "BOOK_ROOT": str(paths.home()), "PYTHONHASHSEED": "0", "BOOK_SHRINK": "1",
+            "MALLOC_MMAP_THRESHOLD_": str(2**17),
             "PYTHONWARNINGS": "ignore:IProgress not found"}
 
 
