@@ -202,6 +202,8 @@ def test_convolutions_are_matrices_on_patches():
     image = (z + conv.bias.detach()).unflatten(0, (48, 4)).transpose(1, 2).unflatten(2, (2, 2))
     g = -torch.autograd.grad(cross_entropy(model[3](image.relu().flatten(1)), Y, reduction="sum"), z)[0]
     want = nets.moments_of(patches[None], (patches @ W.T)[None], (g @ W)[None], g[None], W[None], True)
+    some = g[g.norm(dim=1) > 0][None]  # a patch whose outputs are all cut off has no gradient
+    want |= {k: v for k, v in nets.moments_of(some, some, some @ W, some, W[None], True).items() if k in ("Ga", "Gb")}
     got = probe.moments("0")
     assert all(np.allclose(got[m], want[m][0], atol=1e-9) for m in want)
 
@@ -308,6 +310,22 @@ def test_what_cannot_be_attached(model, layers, words):
         cr.attach(model, layers)
 
 
+def test_zero_gradients_have_no_direction_and_keywords_are_read():
+    model = small()
+    mask = torch.arange(48) % 3 != 0
+
+    def masked(m, b):
+        h = m[2](m[1](m[0](input=b[0])))
+        return (cross_entropy(h, b[1], reduction="none") * mask).sum() / 48
+
+    with cr.attach(model, blocks=1) as probe:
+        probe.run([(X.double(), Y)], masked)
+    with cr.attach(model, blocks=1) as kept:
+        kept.run([(X[mask].double(), Y[mask])], loss)
+    assert np.allclose(probe.moments("0")["Gb"], kept.moments("0")["Gb"], atol=1e-10)
+    assert np.allclose(probe.moments("0", False)["Gb"], kept.moments("0", False)["Gb"] * 2 / 3, atol=1e-10)
+
+
 def test_what_cannot_be_measured():
     model = small()
     with cr.attach(model) as probe:
@@ -332,6 +350,8 @@ def test_what_cannot_be_measured():
         cr.attach(model, blocks=0)
     with pytest.raises(cr.ProbeError, match="reduction"):
         cr.attach(model, reduction="none")
+    with pytest.raises(cr.ProbeError, match="part of the attention"):
+        cr.attach(nn.TransformerEncoderLayer(4, 2, 8), ["self_attn.out_proj"])
     with pytest.raises(cr.ProbeError, match="groups"):
         cr.attach(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)))
 

@@ -46,10 +46,13 @@ ARCHITECTURES = {  # maker from width, input shape of the digits, layers that ar
 
 
 def network(arch, decays, batches, relaxations, widths, lr, seeds, device):
-    """Mean alignment of a residual conv net or a transformer on digits [seed, decay, batch, relaxation, width]."""
+    """Mean alignment and test accuracy of a residual conv net or a transformer on digits.
+
+    Both are [seed, decay, batch, relaxation, width].
+    """
     data, (make, shape, layers) = TASKS["digits"](device), ARCHITECTURES[arch]
     x, x_test = (v.unflatten(1, shape) for v in (data.x, data.x_test))
-    out = np.empty((len(seeds), len(decays), len(batches), len(relaxations), len(widths)), np.float32)
+    out, right = np.empty((2, len(seeds), len(decays), len(batches), len(relaxations), len(widths)), np.float32)
     for (i, gamma), (j, batch), (k, width) in itertools.product(*map(enumerate, (decays, batches, widths))):
         skeleton, params = ensemble.stack(lambda w=width: make(w), seeds, device)
         gens, done = ensemble.generators([s + 500_000 for s in seeds], device), 0
@@ -62,7 +65,9 @@ def network(arch, decays, batches, relaxations, widths, lr, seeds, device):
             for s in range(len(seeds)):
                 model = ensemble.member(lambda w=width: make(w), params, s).to(device)
                 out[s, i, j, r, k] = mean_alignment(model, layers, x_test, data.y_test)
-    return {"alpha": out}
+                with torch.no_grad():
+                    right[s, i, j, r, k] = (model(x_test).argmax(1) == data.y_test).double().mean().item()
+    return {"alpha": out, "accuracy": right}
 
 
 def mean_alignment(model: nn.Module, layers: list[str], x: torch.Tensor, y: torch.Tensor) -> float:

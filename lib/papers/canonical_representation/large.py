@@ -16,13 +16,13 @@ KINDS = ("normalised", "off-diagonal", "baseline")
 
 
 def _read(probe, layers) -> tuple[np.ndarray, np.ndarray]:
-    """Alignments [layer, kind, relation] and exponents x, r_x, y, r_y [layer, 4] (NaN where too few modes live)."""
+    """Alignments [layer, kind, relation] and exponents x and y with their scatter [layer, 4] (NaN with few modes)."""
     alpha, slopes = [], np.full((len(layers), 4), np.nan, np.float32)
     for i, name in enumerate(layers):
         m = probe.moments(name)
         alpha.append([six(m), six(m, diagonal=False), six_baselines(m)])
         try:
-            slopes[i] = [v for e in phase(m) for v in (e.slope, e.r)]
+            slopes[i] = [v for e in phase(m) for v in (e.slope, e.scatter)]
         except ValueError:
             continue
     return np.array(alpha, np.float32), slopes

@@ -66,9 +66,9 @@ def participation_ratio(A) -> np.ndarray:
 
 
 def random_baseline(A, B) -> np.ndarray:
-    """Alignment that two matrices of the spectra of A and B have when their eigenvectors are unrelated.
+    """Alignment that two matrices of the spectra of A and B have when both have uniformly random eigenvectors.
 
-    The ratio of means over a uniformly random rotation, exact up to fluctuations of order 1/d. Source: chapter
+    The ratio of means over such rotations, exact up to fluctuations of order 1/d. Source: chapter
     "canonical-representation", "What alpha is for unrelated matrices". Only the participation ratios enter:
     ``(d - 1) / sqrt((d^2 / PR_A - 1) (d^2 / PR_B - 1))``.
     """
@@ -93,11 +93,13 @@ def six_baselines(moments: dict) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Exponent:
-    """Slope of a power law between matrices, its correlation ``r`` on logarithms, and the number of modes behind it."""
+    """Slope of a power law between matrices, its correlation ``r`` on logarithms, the number of modes behind it, and the
+    root mean square distance of logarithms from the line (0.69 is a factor of two)."""
 
     slope: float
     r: float
     n_modes: int
+    scatter: float
 
 
 def modes(X, Z, floor: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +121,8 @@ def exponent(X, Z, floor: float = 1e-3) -> Exponent:
     u, v = np.log(z), np.log(x)
     u, v = u - u.mean(), v - v.mean()
     r = float(u @ v / np.sqrt((u @ u) * (v @ v))) if v @ v > 0 else 0.0
-    return Exponent(float(u @ v / (u @ u)), r, len(z))
+    slope = float(u @ v / (u @ u))
+    return Exponent(slope, r, len(z), float(np.sqrt(np.mean((v - slope * u) ** 2))))
 
 
 def phase(moments: dict, floor: float = 1e-3) -> tuple[Exponent, Exponent]:

@@ -34,20 +34,22 @@ class _Sums:
 
     def __init__(self, blocks: int, v: Tensor, raw: bool):
         d = v.shape[1]
-        self.n, self.waiting = [0] * blocks, [0] * blocks
+        self.n, self.rows, self.waiting = [0] * blocks, [0] * blocks, [0] * blocks
         self.names = ("unit", "mean", "raw") if raw else ("unit", "mean")
         shapes = {"unit": (d, d), "mean": (d,), "raw": (d, d)}
         self.near = {k: torch.zeros(blocks, *shapes[k], dtype=v.dtype, device=v.device) for k in self.names}
         self.far = {k: torch.zeros(blocks, *shapes[k], dtype=torch.float64, device=v.device) for k in self.names}
 
     def add(self, v: Tensor, block: int) -> None:
-        """Add vectors [n, d] to a block."""
-        unit = v / v.norm(dim=1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
+        """Add vectors [n, d] to a block; zero vectors (padding, masked tokens) have no direction and are left out."""
+        norm = v.norm(dim=1, keepdim=True)
+        unit = v / norm.clamp(min=torch.finfo(v.dtype).tiny)
         self.near["unit"][block].addmm_(unit.mT, unit)
         self.near["mean"][block].add_(unit.sum(0))
         if "raw" in self.near:
             self.near["raw"][block].addmm_(v.mT, v)
-        self.n[block] += len(v)
+        self.n[block] += int((norm > 0).sum())
+        self.rows[block] += len(v)
         self.waiting[block] += 1
         if self.waiting[block] == FLUSH:
             self._flush(block)
@@ -60,11 +62,11 @@ class _Sums:
             self.waiting[block] = 0
 
     def total(self, name: str, weight: np.ndarray) -> Tensor:
-        """Weighted mean over the vectors, each block counted ``weight`` [blocks] times, in float64."""
+        """Weighted mean over the vectors, each block counted ``weight`` [blocks] times, in float64; raw over all rows."""
         for block in range(len(self.n)):
             self._flush(block)
         w = torch.as_tensor(weight, dtype=torch.float64, device=self.far[name].device)
-        return torch.tensordot(w, self.far[name], 1) / float(np.dot(weight, self.n))
+        return torch.tensordot(w, self.far[name], 1) / float(np.dot(weight, self.rows if name == "raw" else self.n))
 
     def covariance(self, weight: np.ndarray) -> Tensor:
         """Covariance of the normalised vectors."""
@@ -161,7 +163,10 @@ class Probe:
         inside = [n for n, m in named.items() if isinstance(m, nn.MultiheadAttention)]
         self.targets: list[_Target] = []
         for name in layers or named:
-            if any(name.startswith(f"{a}.") for a in inside):
+            parent = next((a for a in inside if name.startswith(f"{a}.")), None)
+            if parent is not None and layers:
+                raise ProbeError(f"layer {name} is part of the attention {parent}; name that, and its projections are read.")
+            if parent is not None:
                 continue  # the attention module speaks for its projections
             module, found = named[name], _targets(name, named[name])
             if layers and not found:
@@ -170,15 +175,15 @@ class Probe:
             if isinstance(module, nn.MultiheadAttention):
                 self._tap(module, found)
             elif found:
-                self._handles.append(module.register_forward_hook(self._hook(found[0])))
+                self._handles.append(module.register_forward_hook(self._hook(found[0]), with_kwargs=True))
             self.targets += found
         if not self.targets:
             raise ProbeError("the model has no linear map with parameters; the probe reads Linear, Conv2d, attention and "
                              "Conv1D layers.")
 
     def _hook(self, target: _Target):
-        def hook(module, args, output):
-            self._see(target, args[0], output, module.bias)
+        def hook(module, args, kwargs, output):
+            self._see(target, args[0] if args else next(iter(kwargs.values())), output, module.bias)
         return hook
 
     def _tap(self, module: nn.MultiheadAttention, targets: list[_Target]) -> None:
@@ -372,10 +377,12 @@ class Report:
     def _table(self) -> show.Table:
         def words(e: Exponent | None) -> str:
             return "few modes" if e is None else f"{stats.number(round(e.slope, 2))} (r {stats.number(round(e.r, 2))})"
-        rows = [[f"`{r.name}`", *(f"{a:.2f} ({b:.2f})" for a, b in zip(r.alpha, r.baseline)),
+        rows = [[f"`{r.name}`", *(f"{a:.2f} ± {h / 2 - l / 2:.2f} ({b:.2f})" for a, l, h, b in
+                                  zip(r.alpha, r.low, r.high, r.baseline)),
                  f"{r.off_diagonal.mean():.2f}", words(r.x), words(r.y)] for r in self.layers]
         return show.Table(["layer", *RELATIONS, "mean without diagonal", "$x$", "$y$"], rows,
-                          "Alignment by layer, in brackets that of unrelated matrices of the same spectra")
+                          "Alignment by layer with its block-bootstrap interval, in brackets that of unrelated matrices of "
+                          "the same spectra")
 
     def __repr__(self) -> str:
         return repr(self._table())

@@ -80,7 +80,8 @@ def balance(decays, T, last, lr, batch, width, depth, seeds, device):
     """The account of Zb over the last steps of SGD on digits, in float64.
 
     Returns traces [seed, decay, layer, 4] of signal, noise, decay and drift, which add to zero; the relative size of
-    what is missing in the matrix identity [seed, decay, layer]; alignments of cross term and of noise with Zb.
+    what is missing in the matrix identity [seed, decay, layer]; alignments without diagonals of cross term and noise with
+    Zb.
     """
     data = TASKS["digits"](device, torch.float64)
     streams, gamma = members(seeds, decays)
@@ -108,8 +109,8 @@ def balance(decays, T, last, lr, batch, width, depth, seeds, device):
         size = (2 * rate * gram[l]).flatten(1).norm(dim=1)
         miss[:, :, l] = (sum(terms).flatten(1).norm(dim=1) / size).reshape(shape).cpu()
         z = gram[l].cpu().numpy()
-        cross[:, :, l] = alignment(signal[l].cpu().numpy(), z).reshape(shape)
-        aligned[:, :, l] = alignment(noise[l].cpu().numpy(), z).reshape(shape)
+        cross[:, :, l] = alignment(signal[l].cpu().numpy(), z, diagonal=False).reshape(shape)
+        aligned[:, :, l] = alignment(noise[l].cpu().numpy(), z, diagonal=False).reshape(shape)
     return {"trace": trace, "miss": miss, "cross": cross, "noise": aligned}
 
 
@@ -149,7 +150,7 @@ def descent(decay, lr, T, width, n, seeds, device):
 def flow(decays, times, share, lr, batch, width, depth, seeds, device):
     """Exponents (x, y) of each layer along SGD on digits in which a share of labels is drawn anew at each use.
 
-    Returns x and y with their correlations r [seed, decay, time, layer] and the number of live modes.
+    Returns x and y, their scatter about the power law, and the number of live modes, [seed, decay, time, layer].
     """
     data = TASKS["digits"](device)
     streams, gamma = members(seeds, decays)
@@ -157,7 +158,7 @@ def flow(decays, times, share, lr, batch, width, depth, seeds, device):
     sgd = nets.Sgd(W, data.x, data.y, data.residual, lr, gamma, batch, streams, data.act, share)
     y_test = nets.noisy_labels(data.y_test, share, data.n_out, torch.Generator(device).manual_seed(23))
     shape = (len(seeds), len(decays))
-    out = {k: np.full((*shape, len(times), depth), np.nan, np.float32) for k in ("x", "y", "rx", "ry", "modes")}
+    out = {k: np.full((*shape, len(times), depth), np.nan, np.float32) for k in ("x", "y", "scatter_x", "scatter_y", "modes")}
     for k, t in enumerate(times):
         sgd.run(t - sgd.t)
         for l in range(depth):
@@ -168,46 +169,48 @@ def flow(decays, times, share, lr, batch, width, depth, seeds, device):
                     ex, ey = (exponent(m[p][i], m[q][i]) for p, q in (("Ha", "Za"), ("Gb", "Zb")))
                 except ValueError:
                     continue  # fewer than three live modes: no exponent
-                out["x"][at], out["y"][at], out["rx"][at], out["ry"][at] = ex.slope, ey.slope, ex.r, ey.r
-                out["modes"][at] = ey.n_modes
+                for k_, v_ in zip(out, (ex.slope, ey.slope, ex.scatter, ey.scatter, ey.n_modes)):
+                    out[k_][at] = v_
     return out
 
 
 def collapse(decays, T, lr, batch, width, depth, seeds, device):
-    """Neural collapse at the last layer and the neural feature ansatz at every layer of trained nets on digits.
+    """Neural collapse at the last layer and the neural feature ansatz at every layer, before and after training on digits.
 
-    Returns NC1 (trace of within- over between-class scatter) before and after and the self-duality, the mean cosine of
-    class means with the rows of W, [seed, decay]; the alignment of Za with the average gradient outer product and
-    with its root [seed, decay, layer].
+    Returns, [seed, decay, before or after]: NC1 (trace of within- over between-class scatter) and the self-duality, the
+    mean cosine of centred class means with centred rows of W; and by layer, without diagonals, the alignment of Za with
+    the average gradient outer product and with its root.
     """
     data = TASKS["digits"](device)
     streams, gamma = members(seeds, decays)
     W = nets.start(data.widths(width, depth), streams, device)
+    sgd = nets.Sgd(W, data.x, data.y, data.residual, lr, gamma, batch, streams, data.act)
     shape = (len(seeds), len(decays))
+    out = {k: np.empty((*shape, 2)) for k in ("scatter", "dual")}
+    out |= {k: np.empty((*shape, 2, depth)) for k in ("agop", "root")}
+    for k, t in enumerate((0, T)):
+        sgd.run(t - sgd.t)
+        h = nets.forward(W, data.x_test, data.act)
+        out["scatter"][:, :, k], out["dual"][:, :, k] = (v.reshape(shape) for v in _class_geometry(h[-2], W[-1], data))
+        eye = torch.eye(data.n_out, dtype=h[-1].dtype, device=device)
+        jacobian = [nets.backward(W, h, e.expand_as(h[-1]).contiguous(), data.act) for e in eye]  # [output][layer]
+        for l in range(depth):
+            J = [(j[l] @ W[l]).double() for j in jacobian]
+            M = sum(j.mT @ j for j in J) / J[0].shape[1]
+            value, vector = torch.linalg.eigh(M)
+            half = vector @ torch.diag_embed(value.clamp(min=0).sqrt()) @ vector.mT
+            Z = (W[l].mT @ W[l]).double().cpu().numpy()
+            for name, matrix in (("agop", M), ("root", half)):
+                out[name][:, :, k, l] = alignment(Z, matrix.cpu().numpy(), diagonal=False).reshape(shape)
+    return out
 
-    def scatter():
-        h = nets.forward(W, data.x_test, data.act)[-2].double()
-        mean = torch.stack([h[:, data.y_test == c].mean(1) for c in range(data.n_out)], 1)
-        within = sum((h[:, data.y_test == c] - mean[:, c:c + 1]).square().sum((1, 2)) for c in range(data.n_out))
-        centred = mean - mean.mean(1, keepdim=True)
-        between = sum((data.y_test == c).sum() * centred[:, c].square().sum(1) for c in range(data.n_out))
-        return (within / between).cpu().numpy().reshape(shape), centred
 
-    before, _ = scatter()
-    nets.Sgd(W, data.x, data.y, data.residual, lr, gamma, batch, streams, data.act).run(T)
-    after, mean = scatter()
-    last = W[-1].double()
-    dual = torch.cosine_similarity(last - last.mean(1, keepdim=True), mean, dim=2).mean(1).cpu().numpy().reshape(shape)
-    h = nets.forward(W, data.x_test, data.act)
-    agop, root = (np.empty((*shape, depth)) for _ in range(2))
-    eye = torch.eye(data.n_out, dtype=h[-1].dtype, device=device)
-    jacobian = [nets.backward(W, h, e.expand_as(h[-1]).contiguous(), data.act) for e in eye]  # [output][layer] [S, n, d]
-    for l in range(depth):
-        J = [(j[l] @ W[l]).double() for j in jacobian]
-        M = sum(j.mT @ j for j in J) / J[0].shape[1]
-        value, vector = torch.linalg.eigh(M)
-        half = vector @ torch.diag_embed(value.clamp(min=0).sqrt()) @ vector.mT
-        Z = (W[l].mT @ W[l]).double().cpu().numpy()
-        agop[:, :, l] = alignment(Z, M.cpu().numpy()).reshape(shape)
-        root[:, :, l] = alignment(Z, half.cpu().numpy()).reshape(shape)
-    return {"before": before, "after": after, "dual": dual, "agop": agop, "root": root}
+def _class_geometry(h: torch.Tensor, last: torch.Tensor, data: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Scatter within over between classes of features h [S, n, d], and cosine of class means with the last weights."""
+    h, last = h.double(), last.double()
+    mean = torch.stack([h[:, data.y_test == c].mean(1) for c in range(data.n_out)], 1)
+    within = sum((h[:, data.y_test == c] - mean[:, c:c + 1]).square().sum((1, 2)) for c in range(data.n_out))
+    centred = mean - mean.mean(1, keepdim=True)
+    between = sum((data.y_test == c).sum() * centred[:, c].square().sum(1) for c in range(data.n_out))
+    dual = torch.cosine_similarity(last - last.mean(1, keepdim=True), centred, dim=2).mean(1)
+    return (within / between).cpu().numpy(), dual.cpu().numpy()
