@@ -238,6 +238,8 @@ class Derivation:
         lines = [
             f"Checked at {count} points; {killed} of {total} mutants refuted."
             if self._findings
+            else "Values that were put in lie in the domain; nothing else was checked by machine."
+            if self.proved and any(row.prover for row in self.proved)
             else "Nothing here was checked by machine."
         ]
         alive = [str(m) for f in self._findings for m in f.survivors]
