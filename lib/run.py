@@ -202,6 +202,8 @@ class Run:
             return Absent(frozenset({id})) if found is None else found
         kind = device_kind(self._device_of(fn, params) or "cpu")
         found = None if self.anew else evidence.find(recipe, kind)
+        if found is not None and self.recording and found.info["size"] != self.size:
+            found = None  # the other size computed the same; a record says of itself what made it
         if found is None and self.size == "full" and self.shrink == 1 and not self.recording:
             record = evidence.read_record(self.slug, id, recipe)
             found = record if record is not None and not record.stale else None

@@ -95,7 +95,7 @@ def record(page: Page, ids: list[str], device: str = "auto", seed: int = 0, forc
 
 
 def _is_parameter(s: Statement) -> bool:
-    return isinstance(s.node, ast.Assign) and bool(s.binds) and s.binds <= {"size", "seed", "device", "source"} \
+    return isinstance(s.node, ast.Assign) and bool(s.binds) and s.binds <= {"size", "seed", "device"} \
         and not re.search(r"\bRun\b", s.text)
 
 

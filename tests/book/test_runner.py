@@ -205,3 +205,11 @@ def test_a_record_holds_the_text_that_ran(mini, edit):
     record.record(chapter("mini"), ["E1"], "cpu")
     parts = evidence.read_record("mini", "E1").info["recipe"]["parts"]
     assert ["page", "SHIFT", "SHIFT = 3.0"] in parts and evidence.read_record("mini", "E1").x.mean() < 5
+
+
+def test_evidence_of_the_other_size_is_not_recorded_as_full_and_other_parameters_keep_their_values(mini, edit):
+    edit('device = "cpu"\n', 'device = "cpu"\nsource = "packages"\n')
+    edit('"n": (8, 64, "seeds")', '"n": (8, 8 if source == "packages" else 9, "seeds")')
+    runner.update([chapter("mini")], workers=1)
+    assert "recorded on CPU" in record.record(chapter("mini"), ["E1"], "cpu")[0]
+    assert "fresh and kept" in record.record(chapter("mini"), ["E1"], "cpu")[0]
