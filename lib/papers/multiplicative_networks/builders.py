@@ -67,11 +67,13 @@ def split_coefficients(c: np.ndarray, p: int) -> np.ndarray:
 
 def block_size(n: int) -> int:
     """The p that makes ``p + 2 q - 4`` gates fewest for degree n, with p q >= n + 1."""
-    return min(range(1, n + 2), key=lambda p: (_gates(n, p), p))
+    return min(range(2, max(n, 1) + 2), key=lambda p: (_gates(n, p), p))
 
 
 def _gates(n: int, p: int) -> int:
     q = -(-(n + 1) // p)
+    if p == 1:
+        return max(q - 2, 0)
     return (p - 1 if q > 1 else p - 2) + max(q - 2, 0) + max(q - 1, 0)
 
 

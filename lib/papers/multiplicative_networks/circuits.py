@@ -17,7 +17,7 @@ from torch import Tensor, nn
 class ProductLayer(nn.Module):
     """Gates ``(A h + a) (B h + b)``: values [..., n_in] -> products [..., n_gates].
 
-    Starts with b = 1 and small weights, so that a stack of such layers begins near an affine map.
+    Starts with b = 1, so that a layer begins as an affine map plus a product.
     """
 
     def __init__(self, n_in: int, n_gates: int, dtype: torch.dtype | None = None):
@@ -158,10 +158,11 @@ def count(network: nn.Module) -> Count:
         for k, layer in enumerate(network):
             if isinstance(layer, ProductLayer):
                 gates, depth = gates + layer.left.out_features, depth + 1
-            elif isinstance(layer, nn.ReLU):
+            elif isinstance(layer, nn.ReLU) and k and isinstance(network[k - 1], nn.Linear):
                 units, depth = units + network[k - 1].out_features, depth + 1
             elif not isinstance(layer, nn.Linear):
-                raise ValueError(f"layer {k} is a {type(layer).__name__}; only Linear, ReLU and ProductLayer are counted.")
+                raise ValueError(f"layer {k} is a {type(layer).__name__}; only Linear, ReLU after Linear and ProductLayer "
+                                 "are counted.")
     else:
         raise ValueError(f"a {type(network).__name__} cannot be counted; give a Network or an nn.Sequential.")
     parameters = list(network.parameters())

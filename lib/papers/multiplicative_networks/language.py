@@ -59,8 +59,10 @@ def degrees(feed, h: Tensor, top: int = 16) -> np.ndarray:
     return np.r_[0.0, energy / energy.sum()]
 
 
-def feeds(corpus, kinds, lr, steps, batch, context, d, layers, heads, seeds, device):
-    """Held-out loss [seed, kind] in nats a character, parameters [kind], shares of degrees in the last block."""
+def feeds(corpus, kinds, lrs, steps, batch, context, d, layers, heads, seeds, device):
+    """Held-out loss [seed, kind] in nats a character at the rate that validation chose, and shares of degrees in the last
+    block.
+    """
     text = np.frombuffer(data.corpus(corpus).encode(), np.uint8)
     symbols, ids = np.unique(text, return_inverse=True)
     ids = torch.tensor(ids.astype(np.int64))
@@ -73,11 +75,12 @@ def feeds(corpus, kinds, lr, steps, batch, context, d, layers, heads, seeds, dev
     def loss(model: nn.Module, w: Tensor) -> Tensor:
         return F.cross_entropy(model(w[:, :-1]).flatten(0, 1), w[:, 1:].flatten())
 
-    test = [windows(cut, len(ids), 32, torch.Generator().manual_seed(2000 + k)) for k in range(8)]
-    held, size = np.empty((len(seeds), len(kinds))), np.empty(len(kinds))
-    shares = np.empty((len(seeds), len(kinds), 17))
+    valid, test = ([windows(cut, len(ids), 32, torch.Generator().manual_seed(a + k)) for k in range(8)] for a in (2000, 3000))
+    held, size = np.empty((len(seeds), len(kinds), len(lrs), 2)), np.empty(len(kinds))
+    shares = np.empty((len(seeds), len(kinds), len(lrs), 17))
     for i, s in enumerate(seeds):
-        for j, kind in enumerate(kinds):
+        for j, (kind, a) in enumerate((kind, a) for kind in kinds for a in range(len(lrs))):
+            j, lr = j // len(lrs), lrs[a]
             gen = torch.Generator().manual_seed(s)  # the same windows for every kind
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(s)
@@ -90,12 +93,15 @@ def feeds(corpus, kinds, lr, steps, batch, context, d, layers, heads, seeds, dev
                 loss(model, windows(0, cut, batch, gen)).backward()
                 optimizer.step()
             with torch.no_grad():
-                held[i, j] = float(np.mean([loss(model, w).item() for w in test]))
+                held[i, j, a] = [float(np.mean([loss(model, w).item() for w in part])) for part in (valid, test)]
                 x, code = model.embed(test[0][:, :-1]), models.rotary(context, d // heads, device=device)
                 for block in model.blocks[:-1]:
                     x = block(x, code)
                 last = model.blocks[-1]
                 x = x + last.attention(last.norm1(x), code)
-                shares[i, j] = degrees(last.feed, last.norm2(x).flatten(0, 1)[:512])
+                shares[i, j, a] = degrees(last.feed, last.norm2(x).flatten(0, 1)[:512])
             size[j] = sum(p.numel() for p in model.parameters())
-    return {"held_out": held, "parameters": size, "shares": shares}
+    best = held[..., 0].mean(0).argmin(1)  # one rate a kind, chosen on validation
+    pick = np.arange(len(kinds))
+    return {"held_out": held[:, pick, best, 1], "parameters": size, "shares": shares[:, pick, best],
+            "rate": np.array(lrs)[best]}

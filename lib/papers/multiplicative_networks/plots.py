@@ -60,14 +60,14 @@ def cosine(found, R) -> None:
                                "ReLU error": emulated})
 
 
-def sampling(sizes, error, dimensions) -> None:
+def sampling(sizes, error, dimensions, spread: float) -> None:
     """Error of sums of random ridges against their number, one line a dimension; error [seed, dimension, N]."""
     fig, ax = figures.panels()
     for j, d in enumerate(dimensions):
         mean, low, high = stats.band(error[:, j])
         ax.plot(sizes, mean, **figures.style(j), label=f"$d={d}$")
         ax.fill_between(sizes, low, high, color=figures.COLOURS[j], alpha=0.2)
-    ax.plot(sizes, np.sqrt(0.5 / np.array(sizes)), **figures.THEORY, label=r"$\sqrt{1/2N}$")
+    ax.plot(sizes, spread / np.sqrt(sizes), **figures.THEORY, label=r"spread over $\sqrt{N}$")
     ax.set(xscale="log", yscale="log", xlabel="Ridges $N$ (log)", ylabel="$L_2$ error (log)")
     ax.legend()
     told = "; ".join(figures.trend(sizes, error[:, j].mean(0), f"in dimension {d} the error")
@@ -114,10 +114,10 @@ def budget(dimensions, accuracies, smoothness) -> None:
     def sizes(d: int, eps: float) -> list[tuple[int, int]]:
         out = []
         for r in smoothness:
-            m = int(np.ceil(eps ** (-1 / r)))
+            m = int(np.ceil((eps / 2) ** (-1 / r)))  # half of the accuracy for the truncation, half for the emulation
             gates = max(ball(d, m) - 1 - d, 1)
-            levels = max(1, int(np.ceil(np.log(gates * max(m, 2) ** 2 / eps) / np.log(4))))
-            out.append((gates, gates * (2 * levels + 4)))
+            levels = max(1, int(np.ceil(np.log(2 * gates * max(m, 2) ** 2 / eps) / np.log(4))))
+            out.append((gates, gates * (2 * levels + 2)))
         return out
 
     frames, told = [], []
@@ -146,4 +146,4 @@ def budget(dimensions, accuracies, smoothness) -> None:
                        {"label": "Dimension", "values": [str(d) for d in dimensions], "start": j}],
         frames, layout, still, f"Bar chart of sizes against smoothness. {told[i * len(dimensions) + j]}", told,
         {"smoothness": smoothness, "gates": [f[0] for f in found], "units": [f[1] for f in found]},
-        "Size that the theorems give for a Sobolev-type ball. Move the accuracy and the dimension.")
+        "Gates for a Sobolev-type ball, and units of their emulation (an upper count). Move accuracy and dimension.")

@@ -41,7 +41,7 @@ class Nets:
     def __init__(self, kind: str, d: int, width: int, layers: int, seeds: Sequence[int], device: str, scale: float = 1.0):
         if kind not in KINDS:
             raise ValueError(f"kind={kind!r} is not known; choose one of {', '.join(KINDS)}.")
-        gens = ensemble.generators(seeds, device)
+        gens = ensemble.generators([s + 900_000 for s in seeds], device)
         self.kind, self.scale = kind, scale
         self.project = ensemble.draw(gens, (d, FEATURES)) * scale if kind == "fourier" else None
         shapes = [(2 * FEATURES if kind == "fourier" else d, width)] + [(width, width)] * (layers - 1)
@@ -50,7 +50,7 @@ class Nets:
             pair = []
             for side in range(2 if kind in GATED else 1):
                 w = ensemble.draw(gens, (i, o))
-                if kind == "siren":  # first layer 1 / in, then sqrt(6 / in) / 30, as its authors do
+                if kind == "siren":  # weights as its authors draw them: 1 / in, then sqrt(6 / in) / 30
                     w = (2 * ensemble.draw(gens, (i, o), "uniform") - 1) * (1 / i if k == 0 else math.sqrt(6 / i) / 30)
                 else:
                     w = w * (math.sqrt(2 / i) if kind in ("relu", "gelu", "fourier") else math.sqrt(1 / i))
@@ -58,9 +58,30 @@ class Nets:
                     len(seeds), 1, o, device=device)
                 pair.append((w, b))
             self.weights.append(pair)
+        if kind not in ("siren", "fourier"):
+            self._normalise(2 * ensemble.draw(gens, (256, d), "uniform") - 1)
         self.last = [ensemble.draw(gens, (width, 1)) * math.sqrt(1 / width), torch.zeros(len(seeds), 1, 1, device=device)]
         for t in self.tensors():
             t.requires_grad_()
+
+    def _normalise(self, x: Tensor) -> None:
+        """Scale each layer so that its values have mean square 1 on inputs x [S, n, d]: the same start for every kind."""
+        for k, pair in enumerate(self.weights):
+            for _ in range(2):  # a scaled GELU is not quite a GELU scaled
+                size = self._layer(k, x).square().mean((1, 2), keepdim=True).sqrt()
+                for t in pair[-1]:
+                    t.div_(size)
+            x = self._layer(k, x)
+
+    def _layer(self, k: int, h: Tensor) -> Tensor:
+        z = [torch.baddbmm(b, h, w) for w, b in self.weights[k]]
+        if self.kind == "product":
+            return z[0] * z[1]
+        if self.kind == "swiglu":
+            return F.silu(z[0]) * z[1]
+        if self.kind == "siren":
+            return (30 * self.scale * z[0] if k == 0 else 30 * z[0]).sin()
+        return F.gelu(z[0]) if self.kind == "gelu" else z[0].relu()
 
     def tensors(self) -> list[Tensor]:
         """All parameters."""
@@ -72,16 +93,8 @@ class Nets:
         if self.project is not None:
             z = 2 * math.pi * torch.bmm(x, self.project)
             h = torch.cat([z.sin(), z.cos()], -1)
-        for k, pair in enumerate(self.weights):
-            z = [torch.baddbmm(b, h, w) for w, b in pair]
-            if self.kind == "product":
-                h = z[0] * z[1]
-            elif self.kind == "swiglu":
-                h = F.silu(z[0]) * z[1]
-            elif self.kind == "siren":
-                h = (30 * self.scale * z[0] if k == 0 else 30 * z[0]).sin()
-            else:
-                h = F.gelu(z[0]) if self.kind == "gelu" else z[0].relu()
+        for k in range(len(self.weights)):
+            h = self._layer(k, h)
         return torch.baddbmm(self.last[1], h, self.last[0])[..., 0]
 
 
@@ -118,7 +131,8 @@ def compare(kinds: Sequence[str], layers: Sequence[int], budgets: Sequence[int],
     """Test error of each kind at equal parameters, learning rate (and scale) chosen on validation; [seed, kind, layer].
 
     ``sets`` holds x, y of training, validation and test, each with a leading axis of seeds [S, n, ...]. The budget of
-    layer k is ``budgets[k]`` parameters; every kind has the same grid of rates, and kinds with a scale that of scales.
+    layer k is ``budgets[k]`` parameters. Every kind chooses among ``len(lrs)`` settings: all rates, or every
+    ``len(scales)``-th rate at each scale for kinds with a scale.
     """
     device = str(sets[0].device)
     out = torch.empty(len(seeds), len(kinds), len(layers))
@@ -127,11 +141,13 @@ def compare(kinds: Sequence[str], layers: Sequence[int], budgets: Sequence[int],
         for b, depth in enumerate(layers):
             width = width_for(kind, d, depth, budgets[b])
             found = []
-            for scale in scales if kind in ("siren", "fourier") else (1.0,):
-                members = [s for s in seeds for _ in lrs]
-                many = [v.repeat_interleave(len(lrs), 0) for v in sets]
+            scaled = kind in ("siren", "fourier")
+            rates = lrs[::len(scales)] if scaled else lrs
+            for scale in scales if scaled else (1.0,):
+                members = [s for s in seeds for _ in rates]
+                many = [v.repeat_interleave(len(rates), 0) for v in sets]
                 nets = Nets(kind, d, width, depth, members, device, scale)
-                train(nets, many[0], many[1], torch.tensor(lrs, device=device).repeat(len(seeds)), steps, batch, members)
+                train(nets, many[0], many[1], torch.tensor(rates, device=device).repeat(len(seeds)), steps, batch, members)
                 found.append([error(nets, many[k], many[k + 1]).reshape(len(seeds), -1).cpu() for k in (2, 4)])
             valid, test = (torch.cat([f[k] for f in found], 1) for k in (0, 1))
             best = valid.log().mean(0).argmin()  # one choice for all seeds

@@ -128,28 +128,32 @@ def emulated(frequencies, accuracies):
 
 def sampled_ridges(dimensions, sizes, draws, n_atoms, n_points, M, seeds):
     """L2 error of random means of N ridges against that of many; root mean square over draws [seed, dimension, N]."""
-    out = np.empty((len(seeds), len(dimensions), len(sizes)))
+    out, spread = np.empty((len(seeds), len(dimensions), len(sizes))), np.empty((len(seeds), len(dimensions)))
     for i, s in enumerate(seeds):
         for j, d in enumerate(dimensions):
             rng = np.random.default_rng([s, d])
             w, phase = rng.uniform(-M, M, (n_atoms, d)), rng.uniform(0, 2 * np.pi, n_atoms)
             ridges = np.cos(rng.random((n_points, d)) @ w.T + phase)
             f = ridges.mean(1)
+            spread[i, j] = np.sqrt(np.mean(ridges**2) - np.mean(f**2))
             for k, N in enumerate(sizes):
                 gaps = [np.mean((ridges[:, rng.integers(n_atoms, size=N)].mean(1) - f) ** 2) for _ in range(draws)]
                 out[i, j, k] = np.sqrt(np.mean(gaps))
-    return {"error": out}
+    return {"error": out, "spread": spread}
 
 
 def bandlimited(settings, accuracies, n_atoms, n_points, seeds):
-    """Bandlimited functions end to end: L2 error over eps of the built network [seed, setting, eps], and its counts."""
-    ratio, counts = np.empty((len(seeds), len(settings), len(accuracies))), np.empty((len(settings), len(accuracies), 3))
+    """Bandlimited functions end to end: L2 error over eps of the built network [seed, setting, eps], and of no network.
+
+    counts [setting, eps, 4]: ridges, gates, depth, and the bound on depth.
+    """
+    ratio, nothing = np.empty((2, len(seeds), len(settings), len(accuracies)))
+    counts = np.empty((len(settings), len(accuracies), 4))
     for i, s in enumerate(seeds):
         for j, (d, M) in enumerate(settings):
             rng = np.random.default_rng([s, d])
-            w, phase = rng.uniform(-M, M, (n_atoms, d)), rng.uniform(0, 2 * np.pi, n_atoms)
-            x = rng.random((n_points, d))
-            ridges = np.cos(x @ w.T + phase)
+            w, x = rng.uniform(-M, M, (n_atoms, d)), rng.random((n_points, d))
+            ridges = np.cos(x @ w.T)  # no phase, so that they do not cancel
             f = ridges.mean(1)
             for k, eps in enumerate(accuracies):
                 N = int(np.ceil(4 / eps**2))
@@ -158,14 +162,30 @@ def bandlimited(settings, accuracies, n_atoms, n_points, seeds):
                 out = np.zeros(n_points)
                 for a in range(0, N, 100):
                     some = pick[a:a + 100]
-                    net = builders.bandlimited_network(w[some], np.full(len(some), 1 / N), phase[some],
+                    net = builders.bandlimited_network(w[some], np.full(len(some), 1 / N), 0 * some,
                                                        eps / 4 * len(some) / N, M)
                     with torch.no_grad():
                         out += net(torch.tensor(x)).numpy()[:, 0]
                 c = count(net)
-                counts[j, k] = N, c.gates / len(some) * N, c.depth
+                n = builders.ridge_degree(d * M, eps / 4)
+                p = builders.block_size(n)
+                bound = np.ceil(np.log2(p)) + np.ceil(np.log2(-(-(n + 1) // p))) + 1
+                counts[j, k] = N, c.gates / len(some) * N, c.depth, bound
                 ratio[i, j, k] = np.sqrt(np.mean((out - f) ** 2)) / eps
-    return {"ratio": ratio, "counts": counts}
+                nothing[i, j, k] = np.sqrt(np.mean(f**2)) / eps
+    return {"ratio": ratio, "counts": counts, "nothing": nothing}
+
+
+def emulation_errors(pairs):
+    """Largest error of the ReLU emulation of T_0..T_n at m levels over its bound (n^2 - 1) 4^-(m+1); [pair]."""
+    x = torch.linspace(-1, 1, 4001, dtype=torch.float64)[:, None]
+    out = []
+    with torch.no_grad():
+        for n, m in pairs:
+            net = builders.chebyshev_network(n)
+            gap = (emulate.relu_emulation(net, m, x)(x) - net(x)).abs().max()
+            out.append(float(gap) / ((n * n - 1) * 4.0 ** -(m + 1)))
+    return {"over": np.array(out)}
 
 
 def sobolev_rates(dimensions, smoothness, top, seeds):
