@@ -130,10 +130,12 @@ class Claims:
         self._judged[id] = judgement
         self._show(id)
 
-    def pend(self, id: str, needs: list[str], why: str) -> None:
-        """Mark a claim as pending because experiments have no evidence in this run."""
+    def pend(self, id: str, needs: list[str], why: str, shown: bool = False) -> None:
+        """Mark a claim as pending because experiments have no evidence in this run; ``shown`` displays that verdict."""
         self[id]
         self._judged[id] = Judgement(PENDING, (f"needs {', '.join(needs)}: {why}",), place=show.place())
+        if shown:
+            self._show(id)
 
     def _judgement(self, id: str) -> Judgement:
         claim, found = self[id], self._judged.get(id)

@@ -249,11 +249,11 @@ class Run:
 
     def _cut(self, needs: list[str], ids: list[str]) -> None:
         why = "no record yet" if self.replay else "evidence at full size only"
-        for id in ids:
-            self._claims.pend(id, needs, why)
         one = len(needs) == 1
         show.box(f"Pending at {self.size} size: {'experiment' if one else 'experiments'} {', '.join(needs)} "
                  f"{'has' if one else 'have'} {why}.", "pending", pending=ids, needs=needs)
+        for id in ids:
+            self._claims.pend(id, needs, why, shown=not self.replay)
 
     def claims(self, *claims: Claim) -> Claims:
         """Declare the claims of the chapter, before anything runs."""

@@ -93,7 +93,8 @@ def test_the_interactive_figure_moves_by_keyboard_and_by_mouse(browser, site, pa
         figure = v.page.locator("figure.book-plotly[data-ready]").first
         figure.wait_for(timeout=20_000)
         said = figure.locator(".book-describe")
-        shown = lambda: v.page.evaluate("() => JSON.stringify(document.querySelector('.js-plotly-plot').data[0].z)")  # noqa: E731
+        shown = lambda: v.page.evaluate("() => JSON.stringify(document.querySelector('.js-plotly-plot')"  # noqa: E731
+                                        ".data.map(d => [d.x, d.y, d.z]))")
         for k in (0, 1):
             slider = figure.locator("input[type=range]").nth(k)
             before, words = shown(), said.inner_text()

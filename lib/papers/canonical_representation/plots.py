@@ -231,7 +231,7 @@ def moving(E, decays, times) -> None:
               "yaxis2": {"type": "log", "anchor": "x2", "title": {"text": "Along its eigenvectors (log)"}},
               "legend": {"orientation": "h", "y": -0.25}}
     still, ax = figures.panels()
-    j, k = len(decays) - 2, len(times) - 1
+    j, k = len(decays) - 2, len(times) // 2  # both sliders can move either way
     ax.bar(np.arange(6) - 0.2, alpha[j, k, 0], 0.38, color=figures.BLUE, label="all entries")
     ax.bar(np.arange(6) + 0.2, alpha[j, k, 1], 0.38, color=figures.VERMILION, hatch="//", label="no diagonal")
     ax.set(xticks=range(6), xticklabels=RELATIONS, xlabel="Relation", ylabel=r"Alignment $\alpha$")
