@@ -126,7 +126,7 @@ class PolynomialNetwork(Network):
         super().__init__(list(network.layers), network.readout)
         self.register_buffer("A", torch.tensor(A))
 
-    def evaluate(self, x: torch.Tensor, block: int = 8192) -> torch.Tensor:
+    def evaluate(self, x: torch.Tensor, block: int = 131072) -> torch.Tensor:
         """Values [n] at points x [n] in [-1, 1] without gradients: baby steps, one matrix product, giant steps by Clenshaw.
 
         Works block by block in the cache. The same polynomial and the same products as the network, whose inner sums the

@@ -234,12 +234,6 @@ def rounding(levels, seeds):
     return {"error": out}
 
 
-def bound_gaps(degrees):
-    """Gates that any network needs for all polynomials of degree n (by dimension), and gates that ours has; [degree, 2]."""
-    return {"gates": np.array([(max(np.sqrt(n + 3) - 2, 0), count(builders.polynomial_network(np.ones(n + 1))).gates)
-                               for n in degrees])}
-
-
 def targets(kind: str, d: int, n: tuple[int, int, int], seeds, device: str) -> tuple[torch.Tensor, ...]:
     """x, y of training, validation and test for random smooth targets, or for ``|x_1| + max(x_2, 0)`` turned at random."""
     xs, ys = [], []
