@@ -248,7 +248,7 @@ class Run:
         return only in (None, self.size) and (not self.replay or evidence.record_file(self.slug, id).is_file())
 
     def _cut(self, needs: list[str], ids: list[str]) -> None:
-        why = "no record yet" if self.replay else "evidence at full size only"
+        why = "no record yet" if self.replay else f"evidence at {'full' if self.size == 'reduced' else 'reduced'} size only"
         one = len(needs) == 1
         show.box(f"Pending at {self.size} size: {'experiment' if one else 'experiments'} {', '.join(needs)} "
                  f"{'has' if one else 'have'} {why}.", "pending", pending=ids, needs=needs)
