@@ -20,7 +20,9 @@ from .moments import (
     six_baselines,
 )
 from .phases import degenerate, phase_table
-from .probe import LayerReport, Probe, ProbeError, Report, attach
+from .probe import Probe, attach
+from .report import LayerReport, Report
+from .targets import ProbeError
 
 __all__ = ["RELATIONS", "Exponent", "LayerReport", "Probe", "ProbeError", "Report", "alignment", "attach", "degenerate",
            "effects", "exponent", "modes", "participation_ratio", "phase", "phase_table", "random_baseline", "six",

@@ -7,113 +7,16 @@ sample's loss, the probe sums ``h h^T`` and ``g g^T`` on both sides, raw and wit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib import show, stats
-
-from .moments import PAIRS, RELATIONS, Exponent, exponent, participation_ratio, six, six_baselines
-
-
-class ProbeError(ValueError):
-    """A model or a stream of batches that the probe cannot read."""
-
-
-FLUSH = 32
-
-
-class _Sums:
-    """Sums over the vectors [n, d] of one side of a layer, one row of sums a block of batches.
-
-    Products are added in the vectors' own precision for at most FLUSH batches, then in float64.
-    """
-
-    def __init__(self, blocks: int, v: Tensor, raw: bool):
-        d = v.shape[1]
-        self.n, self.rows, self.waiting = [0] * blocks, [0] * blocks, [0] * blocks
-        self.names = ("unit", "mean", "raw") if raw else ("unit", "mean")
-        shapes = {"unit": (d, d), "mean": (d,), "raw": (d, d)}
-        self.near = {k: torch.zeros(blocks, *shapes[k], dtype=v.dtype, device=v.device) for k in self.names}
-        self.far = {k: torch.zeros(blocks, *shapes[k], dtype=torch.float64, device=v.device) for k in self.names}
-
-    def add(self, v: Tensor, block: int) -> None:
-        """Add vectors [n, d] to a block; zero vectors (padding, masked tokens) have no direction and are left out."""
-        norm = v.norm(dim=1, keepdim=True)
-        unit = v / norm.clamp(min=torch.finfo(v.dtype).tiny)
-        self.near["unit"][block].addmm_(unit.mT, unit)
-        self.near["mean"][block].add_(unit.sum(0))
-        if "raw" in self.near:
-            self.near["raw"][block].addmm_(v.mT, v)
-        self.n[block] += int((norm > 0).sum())
-        self.rows[block] += len(v)
-        self.waiting[block] += 1
-        if self.waiting[block] == FLUSH:
-            self._flush(block)
-
-    def _flush(self, block: int) -> None:
-        if self.waiting[block]:
-            for k in self.names:
-                self.far[k][block] += self.near[k][block]
-                self.near[k][block].zero_()
-            self.waiting[block] = 0
-
-    def total(self, name: str, weight: np.ndarray) -> Tensor:
-        """Weighted mean over the vectors, each block counted ``weight`` [blocks] times, in float64; raw over all rows."""
-        for block in range(len(self.n)):
-            self._flush(block)
-        w = torch.as_tensor(weight, dtype=torch.float64, device=self.far[name].device)
-        return torch.tensordot(w, self.far[name], 1) / float(np.dot(weight, self.rows if name == "raw" else self.n))
-
-    def covariance(self, weight: np.ndarray) -> Tensor:
-        """Covariance of the normalised vectors."""
-        mean = self.total("mean", weight)
-        return self.total("unit", weight) - torch.outer(mean, mean)
-
-
-class _Target:
-    """One linear map of the model: how to read its weight [out, in], and its sums."""
-
-    def __init__(self, name: str, weight: Callable[[], Tensor], rows: Callable[[Tensor], Tensor] | None = None,
-                 columns: Callable[[Tensor], Tensor] | None = None):
-        self.name, self.weight = name, weight
-        self.rows = rows or (lambda x: x.flatten(0, -2))
-        self.columns = columns or (lambda y: y.flatten(0, -2))
-        self.sums: dict[str, _Sums] = {}
-        self.seen = self.calls = 0
-
-
-def _patches(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
-    """Patches [n * positions, in * k * k] that a convolution reads."""
-    if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
-        raise ProbeError("a convolution with groups, or with padding other than zeros given as numbers, is no single matrix; "
-                         "leave it out with layers=[...].")
-
-    def rows(x: Tensor) -> Tensor:
-        return F.unfold(x, conv.kernel_size, conv.dilation, conv.padding, conv.stride).transpose(1, 2).flatten(0, 1)
-
-    return rows
-
-
-def _targets(name: str, module: nn.Module) -> list[_Target]:
-    if isinstance(module, nn.Linear):
-        return [_Target(name, lambda: module.weight)]
-    if isinstance(module, nn.Conv2d):
-        return [_Target(name, lambda: module.weight.flatten(1), _patches(module),
-                        lambda y: y.flatten(2).transpose(1, 2).flatten(0, 1))]
-    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # GPT-2 of Hugging Face keeps [in, out]
-        return [_Target(name, lambda: module.weight.mT)]
-    if isinstance(module, nn.MultiheadAttention):
-        if module.in_proj_weight is None:
-            raise ProbeError(f"{name} reads keys of another width than queries; leave it out with layers=[...].")
-        d = module.embed_dim
-        pieces = [_Target(f"{name}.{p}_proj", lambda i=i: module.in_proj_weight[i * d:(i + 1) * d])
-                  for i, p in enumerate("qkv")]
-        return [*pieces, _Target(f"{name}.out_proj", lambda: module.out_proj.weight)]
-    return []
+from .moments import PAIRS, Exponent, exponent, participation_ratio, six, six_baselines
+from .report import LayerReport, Report
+from .sums import Sums
+from .targets import ProbeError, Target, targets_of
 
 
 class _AttentionTap:
@@ -122,7 +25,7 @@ class _AttentionTap:
     While the attention runs, and only then, ``torch.nn.functional.linear`` is one that looks at the weight it is given.
     """
 
-    def __init__(self, probe: Probe, module: nn.MultiheadAttention, targets: list[_Target]):
+    def __init__(self, probe: Probe, module: nn.MultiheadAttention, targets: list[Target]):
         self.probe, self.module, self.targets = probe, module, targets
         self.plain, self.members = F.linear, 1
 
@@ -161,14 +64,14 @@ class Probe:
         if unknown:
             raise ProbeError(f"the model has no layer {', '.join(unknown)}; it has {', '.join(n for n in named if n)}.")
         inside = [n for n, m in named.items() if isinstance(m, nn.MultiheadAttention)]
-        self.targets: list[_Target] = []
+        self.targets: list[Target] = []
         for name in layers or named:
             parent = next((a for a in inside if name.startswith(f"{a}.")), None)
             if parent is not None and layers:
                 raise ProbeError(f"layer {name} is part of the attention {parent}; name that, and its projections are read.")
             if parent is not None:
                 continue  # the attention module speaks for its projections
-            module, found = named[name], _targets(name, named[name])
+            module, found = named[name], targets_of(name, named[name])
             if layers and not found:
                 raise ProbeError(f"layer {name} is a {type(module).__name__}, which is no linear map; choose Linear, Conv2d "
                                  "or attention layers.")
@@ -181,18 +84,18 @@ class Probe:
             raise ProbeError("the model has no linear map with parameters; the probe reads Linear, Conv2d, attention and "
                              "Conv1D layers.")
 
-    def _hook(self, target: _Target):
+    def _hook(self, target: Target):
         def hook(module, args, kwargs, output):
             self._see(target, args[0] if args else next(iter(kwargs.values())), output, module.bias)
         return hook
 
-    def _tap(self, module: nn.MultiheadAttention, targets: list[_Target]) -> None:
+    def _tap(self, module: nn.MultiheadAttention, targets: list[Target]) -> None:
         tap = _AttentionTap(self, module, targets)
 
         self._handles += [module.register_forward_pre_hook(tap.enter),
                           module.register_forward_hook(tap.leave, always_call=True)]
 
-    def _see(self, target: _Target, x: Tensor, output: Tensor, bias: Tensor | None, axis: int = 0,
+    def _see(self, target: Target, x: Tensor, output: Tensor, bias: Tensor | None, axis: int = 0,
              piece: slice = slice(None), view: Callable[[Tensor], Tensor] = lambda t: t) -> None:
         """Sum one call of a layer now, and its gradient when that comes; samples lie along ``axis`` of ``view(output)``."""
         if not self.enabled or not torch.is_grad_enabled():
@@ -233,9 +136,9 @@ class Probe:
 
         output.register_hook(gradient)
 
-    def _sum(self, target: _Target, name: str, v: Tensor, block: int, raw: bool) -> None:
+    def _sum(self, target: Target, name: str, v: Tensor, block: int, raw: bool) -> None:
         if name not in target.sums:
-            target.sums[name] = _Sums(self.blocks, v, raw)
+            target.sums[name] = Sums(self.blocks, v, raw)
         target.sums[name].add(v, block)
 
     def run(self, batches: Iterable, loss: Callable[[nn.Module, object], Tensor]) -> Probe:
@@ -264,7 +167,7 @@ class Probe:
     def __exit__(self, *_) -> None:
         self.detach()
 
-    def _target(self, name: str) -> _Target:
+    def _target(self, name: str) -> Target:
         found = next((t for t in self.targets if t.name == name), None)
         if found is None:
             raise ProbeError(f"the probe has no layer {name}; it has {', '.join(t.name for t in self.targets)}.")
@@ -339,56 +242,6 @@ def _exponent(X: np.ndarray, Z: np.ndarray) -> Exponent | None:
         return exponent(X, Z)
     except ValueError:
         return None
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """What the probe says of one layer.
-
-    ``alpha``, ``low``, ``high``, ``off_diagonal``, ``baseline`` are [6] in the order of ``RELATIONS``, from normalised
-    covariances (``low`` and ``high`` are NaN where one block of batches was streamed); ``x``, ``y`` are exponents of Ha
-    against Za and of Gb against Zb, None where fewer than three modes live; ``ratio`` holds participation ratios of the
-    six matrices.
-    """
-
-    name: str
-    d_in: int
-    d_out: int
-    n_samples: int
-    alpha: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    off_diagonal: np.ndarray
-    baseline: np.ndarray
-    x: Exponent | None
-    y: Exponent | None
-    ratio: dict[str, float]
-
-
-class Report:
-    """Reports of all layers; a notebook shows them as a table. ``report["name"]`` gives one."""
-
-    def __init__(self, layers: list[LayerReport]):
-        self.layers = layers
-
-    def __getitem__(self, name: str) -> LayerReport:
-        return next(r for r in self.layers if r.name == name)
-
-    def _table(self) -> show.Table:
-        def words(e: Exponent | None) -> str:
-            return "few modes" if e is None else f"{stats.number(round(e.slope, 2))} (r {stats.number(round(e.r, 2))})"
-        rows = [[f"`{r.name}`", *(f"{a:.2f} ± {h / 2 - l / 2:.2f} ({b:.2f})" for a, l, h, b in
-                                  zip(r.alpha, r.low, r.high, r.baseline)),
-                 f"{r.off_diagonal.mean():.2f}", words(r.x), words(r.y)] for r in self.layers]
-        return show.Table(["layer", *RELATIONS, "mean without diagonal", "$x$", "$y$"], rows,
-                          "Alignment by layer with its block-bootstrap interval, in brackets that of unrelated matrices of "
-                          "the same spectra")
-
-    def __repr__(self) -> str:
-        return repr(self._table())
-
-    def _repr_mimebundle_(self, **kw) -> dict:
-        return self._table()._repr_mimebundle_(**kw)
 
 
 def attach(model: nn.Module, layers: list[str] | None = None, blocks: int = 8, reduction: str = "mean",
