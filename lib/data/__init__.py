@@ -5,14 +5,14 @@ never installed or run (``python -m lib.book data``). A chapter declares what it
 what it did not declare is refused, so that the book knows which pages a data set reaches.
 """
 
-from lib.data.hub import cifar10
+from lib.data.hub import cifar10, mnist
 from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
-from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Drawings, Images, corpus, digits, glyphs, signal
+from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Drawings, Images, animals, corpus, digits, glyphs, signal
 from lib.data.sets import digest as digest
 
-__all__ = ["BUNDLED", "CREDITS", "PACKAGES", "DataCorrupt", "DataMissing", "Drawings", "Images", "cifar10", "corpus",
-           "credits", "declare", "digest", "digits", "fetch", "find", "glyphs", "have", "have_package",
-           "signal", "status"]
+__all__ = ["BUNDLED", "CREDITS", "DataCorrupt", "DataMissing", "Drawings", "Images", "PACKAGES", "animals",
+           "cifar10", "corpus", "credits", "declare", "digest", "digits", "fetch", "find", "glyphs", "have",
+           "have_package", "mnist", "signal", "status"]
 
 
 def declare(names) -> None:
