@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -26,6 +28,21 @@ def race(contestants: dict[str, Callable[[], object]], seconds_at_most: float = 
             if i:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(s) for name, s in seconds.items()}
+
+
+def command(doc: str, measure: Callable[[], dict], table: Callable[[dict], Iterable[str]], argv: list[str] | None = None,
+            plot: Callable[[dict, str], None] | None = None) -> dict:
+    """The command line of a benchmark: measure, print the lines of ``table`` (or JSON), return what was found."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    if plot:
+        parser.add_argument("--plot", metavar="FILE", help="draw what was found")
+    args = parser.parse_args(argv)
+    found = measure()
+    if plot and args.plot:
+        plot(found, args.plot)
+    print(json.dumps(found, indent=1) if args.json else "\n".join(table(found)))
+    return found
 
 
 def _wait() -> None:

@@ -7,8 +7,6 @@ products of the same run. Run: ``python -m benchmarks.canonical_representation [
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `python benchmarks/canonical_representation.py`
 
-from benchmarks._race import race  # noqa: E402
+from benchmarks._race import command, race  # noqa: E402
 from lib import ensemble, models  # noqa: E402
 from lib.papers.canonical_representation import attach, nets  # noqa: E402
 
@@ -111,30 +109,22 @@ def plot(rows: list[dict], file: str) -> None:
     fig.savefig(file, dpi=figures.DPI)
 
 
-def main(argv: list[str] | None = None) -> dict:
-    """Run the benchmark, print the tables (or JSON) and return the rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the tables")
-    parser.add_argument("--plot", metavar="FILE", help="draw the gain against the size of the nets")
-    args = parser.parse_args(argv)
-    found = {"device": DEVICE, "threads": torch.get_num_threads(), "trainer": trainer_rows(), "probe": probe_rows()}
-    if args.plot:
-        plot(found["trainer"], args.plot)
-    if args.json:
-        print(json.dumps(found, indent=1))
-        return found
-    print(f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads")
-    print(f"{'ensemble trainer, batch 64':28} {'contestant':18} {'net-steps/s':>12} {'x loop':>8} {'of limit':>9}")
-    for r in found["trainer"]:
-        print(f"{r['case']:28} {r['contestant']:18} {r['net_steps_per_second']:12.0f} {r['times_loop']:8.1f} "
-              f"{r['share_of_limit']:9.1%}")
-    print(f"{'probe on one step of ten':48} {'ms a step':>10} {'all rows':>9} {'64 rows':>9}")
-    for r in found["probe"]:
-        print(f"{r['case']:48} {r['ms_per_step']:10.2f} {r['overhead_all_rows']:9.1%} "
-              f"{r['overhead_64_rows']:9.1%}")
-    print("of limit: of the speed of 1024 x 1024 matrix products in the same run")
-    return found
+def measure() -> dict:
+    """Device, threads and rows of trainer and probe."""
+    return {"device": DEVICE, "threads": torch.get_num_threads(), "trainer": trainer_rows(), "probe": probe_rows()}
+
+
+def table(found: dict) -> list[str]:
+    """What the command prints."""
+    out = [f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads",
+           f"{'ensemble trainer, batch 64':28} {'contestant':18} {'net-steps/s':>12} {'x loop':>8} {'of limit':>9}"]
+    out += [f"{r['case']:28} {r['contestant']:18} {r['net_steps_per_second']:12.0f} {r['times_loop']:8.1f} "
+            f"{r['share_of_limit']:9.1%}" for r in found["trainer"]]
+    out += [f"{'probe on one step of ten':48} {'ms a step':>10} {'all rows':>9} {'64 rows':>9}"]
+    out += [f"{r['case']:48} {r['ms_per_step']:10.2f} {r['overhead_all_rows']:9.1%} {r['overhead_64_rows']:9.1%}"
+            for r in found["probe"]]
+    return [*out, "of limit: of the speed of 1024 x 1024 matrix products in the same run"]
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, table, plot=lambda found, file: plot(found["trainer"], file))

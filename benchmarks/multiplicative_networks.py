@@ -7,8 +7,6 @@ reading and writing memory once, measured in the same run. Run: ``python -m benc
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from numpy.polynomial import chebyshev
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `python benchmarks/multiplicative_networks.py`
 
-from benchmarks._race import race  # noqa: E402
+from benchmarks._race import command, race  # noqa: E402
 from lib.papers import multiplicative_networks as mn  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -58,23 +56,19 @@ def rows(degrees=(8, 16, 32, 64, 128), points: int = 10**7) -> list[dict]:
     return out
 
 
-def main(argv: list[str] | None = None) -> dict:
-    """Run the benchmark, print the table (or JSON) and return the rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    args = parser.parse_args(argv)
-    found = {"device": DEVICE, "threads": torch.get_num_threads(), "rows": rows()}
-    if args.json:
-        print(json.dumps(found, indent=1))
-        return found
-    print(f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads, 10 million points in float64")
-    print(f"{'degree':>6} {'gates':>6} {'contestant':18} {'points/s':>10} {'x peer':>7} {'of limit':>9} {'error':>9}")
-    for r in found["rows"]:
-        print(f"{r['degree']:6} {r['gates']:6} {r['contestant']:18} {r['points_per_second']:10.2e} "
-              f"{r['times_best_peer']:7.1f} {r['share_of_limit']:9.1%} {r['error']:9.1e}")
-    print("x peer: times the faster of NumPy and Horner; of limit: of copying the points once")
-    return found
+def measure() -> dict:
+    """Device, threads and rows."""
+    return {"device": DEVICE, "threads": torch.get_num_threads(), "rows": rows()}
+
+
+def table(found: dict) -> list[str]:
+    """What the command prints."""
+    out = [f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads, 10 million points in float64",
+           f"{'degree':>6} {'gates':>6} {'contestant':18} {'points/s':>10} {'x peer':>7} {'of limit':>9} {'error':>9}"]
+    out += [f"{r['degree']:6} {r['gates']:6} {r['contestant']:18} {r['points_per_second']:10.2e} "
+            f"{r['times_best_peer']:7.1f} {r['share_of_limit']:9.1%} {r['error']:9.1e}" for r in found["rows"]]
+    return [*out, "x peer: times the faster of NumPy and Horner; of limit: of copying the points once"]
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, table)

@@ -9,8 +9,6 @@ benchmarks.probabilistic_stability [--json]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import time
@@ -22,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `python benchmarks/probabilistic_stability.py`
 
-from benchmarks._race import race  # noqa: E402
+from benchmarks._race import command, race  # noqa: E402
 from lib.papers import probabilistic_stability as ps  # noqa: E402
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -185,27 +183,24 @@ def _rows(
     ]
 
 
-def main(argv: list[str] | None = None) -> list[dict]:
-    """Run the benchmark, print the table (or JSON) and return the rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    args = parser.parse_args(argv)
-    rows = two_parameter_rows() + matrix_rows() + spectrum_rows()
-    if args.json:
-        print(json.dumps({"cores": CORES, "torch_threads": torch.get_num_threads(), "rows": rows}, indent=1))
-        return rows
-    print(f"{CORES} cores, torch {torch.__version__} on {torch.get_num_threads()} threads; steps = chain-steps")
-    print(f"{'case':44} {'contestant':28} {'steps/s':>9} {'x loop':>8} {'of limit':>9} {'drawing':>8}")
-    for r in rows:
+def measure() -> dict:
+    """Cores, threads and rows."""
+    return {"cores": CORES, "torch_threads": torch.get_num_threads(),
+            "rows": two_parameter_rows() + matrix_rows() + spectrum_rows()}
+
+
+def table(found: dict) -> list[str]:
+    """What the command prints."""
+    out = [f"{CORES} cores, torch {torch.__version__} on {torch.get_num_threads()} threads; steps = chain-steps",
+           f"{'case':44} {'contestant':28} {'steps/s':>9} {'x loop':>8} {'of limit':>9} {'drawing':>8}"]
+    for r in found["rows"]:
         case = f"{r['model']}, {r['case']}"
-        print(
-            f"{case:44} {r['contestant']:28} {r['steps_per_second']:9.2e} {r['times_best_loop']:8.1f} "
-            f"{r['share_of_limit']:9.1%} {r['share_of_drawing']:8.0%}"
-        )
-    print("x loop: times the fastest loop of the case; of limit: memory reads (two-parameter), large products (others)")
-    print("drawing: share of the random numbers in drawing and stepping together")
-    return rows
+        out.append(f"{case:44} {r['contestant']:28} {r['steps_per_second']:9.2e} {r['times_best_loop']:8.1f} "
+                   f"{r['share_of_limit']:9.1%} {r['share_of_drawing']:8.0%}")
+    return [*out, "x loop: times the fastest loop of the case",
+            "of limit: memory reads (two-parameter), large products (others)",
+            "drawing: share of the random numbers in drawing and stepping together"]
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, table)

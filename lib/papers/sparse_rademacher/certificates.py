@@ -43,7 +43,7 @@ def pac_bayes(model: nn.Module, start: Sequence[Tensor], errors: Callable[[nn.Mo
     ----------
     model : the trained network; left as it was.
     start : its weights before training, on which the prior is centred.
-    errors : error of a network on the sample of ``m`` points.
+    errors : error of a network on the sample of ``m`` points, or on a fresh random part of it at each call.
     noises : deviations of posterior and prior alike that are tried; a union over them is paid.
     draws : networks sampled a noise; their mean error is itself bounded, at a fifth of ``delta``.
 

@@ -63,25 +63,25 @@ def patches(x: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def largest(v: Tensor, xi: Tensor, shared: bool, restarts: int, steps: int, gen: torch.Generator) -> Tensor:
-    """Supremum over unit filters of the two-layer class, by a power-like ascent, [T].
+    """Supremum over unit filters of the two-layer class, the best seen by ascents along the gradient, [T].
 
     ``v`` [m, positions, p] patches, ``xi`` [T, m] signs. Shared filters: the root of the largest sum over positions; a
     filter of its own at each: the root of the sum of largest. Ascent gives a lower bound, tight where a restart finds the
     top.
     """
     m, J, p = v.shape
-    last = u = torch.randn(len(xi), restarts, 1 if shared else J, p, generator=gen, dtype=v.dtype)
+    u = torch.randn(len(xi), restarts, 1 if shared else J, p, generator=gen, dtype=v.dtype)
+    best = v.new_zeros(len(xi), restarts, 1 if shared else J)
     for step in range(steps + 1):
-        size = u.norm(dim=-1, keepdim=True)
-        last = u = torch.where(size > 0, u / size, last)
+        u = u / u.norm(dim=-1, keepdim=True)
         z = torch.einsum("mjp,trkp->trmj", v, u) if shared else torch.einsum("mjp,trjp->trmj", v, u)
         total = torch.einsum("tm,trmj->trj", xi, z.relu())  # [T, restarts, positions]
-        if step == steps:
-            break
+        squares = total.square()
+        best = torch.maximum(best, squares.sum(2, keepdim=True) if shared else squares)
         pull = (z > 0) * xi[:, None, :, None] * total[:, :, None]
-        u = torch.einsum("trmj,mjp->trp", pull, v)[:, :, None] if shared else torch.einsum("trmj,mjp->trjp", pull, v)
-    squares = total.square()
-    return squares.sum(2).amax(1).sqrt() if shared else squares.amax(1).sum(1).sqrt()
+        pull = torch.einsum("trmj,mjp->trp", pull, v)[:, :, None] if shared else torch.einsum("trmj,mjp->trjp", pull, v)
+        u = u + 8 / (8 + step) * pull / pull.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return best.amax(1).sum(1).sqrt()
 
 
 def two_layers(x: np.ndarray, geometries: Sequence[tuple[int, int]], ms: Sequence[int], seeds: Sequence[int],

@@ -96,8 +96,9 @@ def circular(weight: Tensor, shape: tuple[int, ...]) -> float:
     """
     if any(k > s for k, s in zip(weight.shape[2:], shape)):
         raise BoundError(f"the kernel {tuple(weight.shape[2:])} does not fit on {shape}.")
-    symbol = torch.fft.fftn(weight, s=shape, dim=tuple(range(2, weight.ndim)))  # [out, in, *shape]
-    return float(torch.linalg.matrix_norm(symbol.movedim((0, 1), (-2, -1)), 2).max())
+    symbol = torch.fft.rfftn(weight, s=shape, dim=tuple(range(2, weight.ndim))).movedim((0, 1), (-2, -1))
+    small = symbol.mH @ symbol if weight.shape[1] <= weight.shape[0] else symbol @ symbol.mH  # [*half, c, c]
+    return float(torch.linalg.eigvalsh(small)[..., -1].max().sqrt())
 
 
 def upper(layer: Layer) -> float:

@@ -149,7 +149,7 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
     if model.training and any(isinstance(m, NORMS) for m in model.modules()):
         raise BoundError("batch norm mixes samples while training, so that the network is no function of one input; call "
                          "model.eval().")
-    graph, layers, grid = _trace(model), [], None
+    graph, layers, grid = _trace(nn.Sequential(model)), [], None
     modules = dict(graph.named_modules())
     env: dict = {}
 
