@@ -1,5 +1,6 @@
 """Data packages: missing, damaged, half-cached, undeclared; each ends in one sentence that names the remedy."""
 
+import gzip
 import hashlib
 import io
 import pickle
@@ -131,3 +132,29 @@ def test_the_hub_reader_takes_the_real_format_and_nothing_else(tmp_path, monkeyp
     archive(tmp_path / "short" / "hub", lambda k: {b"labels": [0]})
     with pytest.raises(data.DataCorrupt, match="not the archive"):
         data.cifar10()
+
+
+def test_mnist_files_are_read_in_their_format_plain_or_gzipped(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path))
+    with pytest.raises(data.DataMissing, match="torchvision"):
+        data.mnist()
+    folder = tmp_path / "hub" / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for k, part in enumerate(("train", "t10k")):
+        images = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4]) + bytes(range(24))
+        labels = bytes([0, 0, 8, 1, 0, 0, 0, 2, k, 9])
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(images)
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    x, y, x_test, y_test = data.mnist()
+    assert x.shape == (2, 3, 4) and x[1, 2, 3] == 23 and y.tolist() == [0, 9] and y_test.tolist() == [1, 9]
+    (folder / "train-images-idx3-ubyte").write_bytes(images[:-1])
+    with pytest.raises(data.DataCorrupt, match="no file of MNIST"):
+        data.mnist()
+
+
+@pytest.mark.skipif(not data.have("animals"), reason="needs the package animal-mnist")
+def test_animals_are_distinct_and_of_ten_classes(monkeypatch):
+    monkeypatch.setattr(data.sets, "declared", None)
+    a = data.animals()
+    assert a.x.shape == (9716, 28, 28) and a.x.dtype == np.uint8 and np.bincount(a.y).min() > 800 and len(set(a.y)) == 10
+    assert len(np.unique(a.x.reshape(len(a.x), -1), axis=0)) == len(a.x)
