@@ -42,7 +42,7 @@ def sample(model: nn.Module, data) -> Sample:
 
     Parameters
     ----------
-    data : a pair ``(x, y)`` of tensors, or an iterable of such pairs (a ``DataLoader``); x is [n, channels, *space] or
+    data : a pair ``(x, y)`` of tensors, or an iterable of such pairs (a ``DataLoader``); x is ``[n, channels, *space]`` or
         [n, features]; y holds -1 and 1 where the model has one score, else class numbers.
     """
     pairs: Iterable = [data] if isinstance(data, tuple | list) and len(data) == 2 and torch.is_tensor(data[0]) else data

@@ -92,7 +92,7 @@ def _operators(layer: Layer):
 def circular(weight: Tensor, shape: tuple[int, ...]) -> float:
     """Spectral norm of the circular convolution with stride 1 on ``shape``, exactly, by the Fourier transform of the filter.
 
-    Source: Sedghi, Gupta, Long 2019. ``weight`` is [out, in, *kernel].
+    Source: Sedghi, Gupta, Long 2019. ``weight`` is ``[out, in, *kernel]``.
     """
     if any(k > s for k, s in zip(weight.shape[2:], shape)):
         raise BoundError(f"the kernel {tuple(weight.shape[2:])} does not fit on {shape}.")

@@ -139,7 +139,7 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
     ----------
     model : convolutions in 1 to 3 dimensions, linear layers, ReLU or LeakyReLU, average and max pooling, batch norm at
         evaluation, flatten and mean over positions, in any ``forward`` that ``torch.fx`` can trace.
-    x : one sample or more, [n, channels, *space] or [n, features]; only its shape is used.
+    x : one sample or more, ``[n, channels, *space]`` or [n, features]; only its shape is used.
 
     Raises
     ------
