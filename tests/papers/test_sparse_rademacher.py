@@ -56,6 +56,8 @@ CHAINS = {
                                     nn.Linear(2, 1)),
     "pools": lambda: nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 1, bias=False),
                                    nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1, bias=False)),
+    "maxima alone": lambda: nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.LeakyReLU(-0.5),
+                                          nn.Flatten(), nn.Linear(4, 1, bias=False)),
     "batch norm": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(),
                                         nn.Linear(4, 1, bias=False)),
 }
@@ -216,6 +218,17 @@ class Branches(nn.Module):
         return self.a(x) if x.sum() > 0 else self.a(-x)
 
 
+class Channels(nn.Module):
+    """A mean over channels, of which there are as many as positions: only the axes tell the two means apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv1d(4, 4, 1), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.b(self.a(x).relu().mean(1))
+
+
 REFUSED = [
     (Skip(), "skip connection"), (Branches(), "cannot be traced"),
     (nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)), "homogeneous"),
@@ -224,7 +237,27 @@ REFUSED = [
     (nn.Sequential(nn.Linear(4, 3), nn.LeakyReLU(2.0), nn.Linear(3, 1)), "slope above 1"),
     (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 1)).train(), "model.eval"),
     (nn.Sequential(nn.ReLU(), nn.Linear(4, 1)), "no convolution or linear layer precedes"),
+    (nn.Sequential(nn.Linear(4, 3), nn.PReLU(), nn.Linear(3, 1)), "trains its slope"),
+    (nn.Sequential(nn.Linear(4, 3), nn.Dropout(), nn.Linear(3, 1)), "model.eval"),
 ]
+
+
+@pytest.mark.parametrize("model, shape, why", [
+    (Channels(), (4, 4), "all positions"),
+    (nn.Sequential(nn.Conv1d(1, 4, 1), nn.AdaptiveAvgPool1d(2), nn.Flatten(), nn.Linear(8, 1)), (1, 4), "all positions"),
+    (nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d(2, divisor_override=1), nn.Flatten(), nn.Linear(2, 1)), (1, 2, 2), "no mean"),
+])
+def test_pools_that_are_no_means_over_positions_are_refused(model, shape, why):
+    with pytest.raises(sr.BoundError, match=why):
+        sr.walk(model, torch.randn(1, *shape))
+
+
+def test_a_maximum_pays_the_factor_of_an_activation():
+    x = torch.randn(4, 1, 4)
+    chain = [nn.Conv1d(1, 2, 1, bias=False), nn.MaxPool1d(2), nn.Conv1d(2, 1, 2, bias=False), nn.Flatten()]
+    p = [sr.worst_path(sr.walk(nn.Sequential(*chain[:1], *between, *chain[1:]), x), np.ones(4), 4)
+         for between in ((), (nn.ReLU(),))]
+    assert p[0].active == p[1].active == 1 and p[0].root == p[1].root
 
 
 @pytest.mark.parametrize("model, why", REFUSED)
@@ -277,14 +310,34 @@ def test_training_lowers_the_bound_and_streams_agree():
     trees.train(nets, x, y, 0.1, 0.03, 150, 32, [0, 1], trees.hinge(6.0))
     after = trials.judged(nets, x, y, trials.energies(x), ("golowich",))
     assert (after[:, 0] < before[:, 0]).all() and np.allclose(after[:, 0], after[:, 3])
-    s = trials.streamed(((8,),), 6, 400, (400, 900), 20, 0.03, 0.1, 0.3, [0, 1], chunk=200)["total"]
-    assert s.shape == (2, 1, 2) and (s[..., 1] < s[..., 0]).all()
+    s = trials.streamed("stripes", (((8,), 6),), 400, (400, 900), 20, 0.03, 0.1, 0.3, 6.0, [0, 1], chunk=200)
+    assert s["total"].shape == (2, 1, 2) and (s["total"][..., 1] < s["total"][..., 0]).all()
+    assert s["error"].shape == (2, 1) and (0 <= s["error"]).all() and (s["error"] <= 1).all()
+
+
+def test_nested_stripes_are_stripes_within_stripes():
+    x, y = trees.nested(300, 8, 0.0, torch.Generator().manual_seed(0))
+    assert x.shape == (300, 8, 8) and set(x.unique().tolist()) == {-1.0, 1.0} and set(y.tolist()) == {-1.0, 1.0}
+    signs = x
+    while signs.shape[1] > 1:  # a square of horizontal stripes has equal neighbours in a row, and opposite ones in a column
+        a, b, c, d = (signs[:, i::2, j::2] for i in (0, 1) for j in (0, 1))
+        across = (a == b) & (c == d) & (a != c)
+        down = (a == c) & (b == d) & (a != b)
+        assert (across ^ down).all()
+        signs = across * 2.0 - 1
+    assert torch.equal(signs[:, 0, 0], y)
+    phases = len({tuple(v.flatten().tolist()) for v in x})
+    assert phases > 250, "every node draws a phase of its own"
 
 
 @pytest.mark.skipif(not data.have("animals"), reason="needs the package animal-mnist")
 def test_the_family_on_animals():
-    r = convs.family("packages", 3, (2,), 1, 28, 1e-2, 0.1, 2, 8, 2, [0])["trace"]
-    assert r.shape == (1, 1, 2, 6) and np.isfinite(r).all() and (r[..., 1] > r[..., 2]).all()
+    r = convs.family("packages", 3, (2,), 1, 28, 1e-2, 0.1, 2, 8, 2, ("golowich", "graf"), [0])
+    trace, peers = r["trace"], r["peers"]
+    assert trace.shape == (1, 1, 2, 6) and np.isfinite(trace).all() and (trace[..., 1] > trace[..., 2]).all()
+    assert peers.shape == (1, 1, 2) and (peers > 0).all()
+    deep = trials.deeper("animals", ((32,), (8, 4)), (8, 16), 2, 5, [0, 1])
+    assert deep["found"].shape == (2, 2, 2) and (deep["found"] < deep["proved"]).all()
 
 
 def cell(name):

@@ -92,15 +92,12 @@ class Paths:
     rho: float
 
 
-def worst_path(layers: list[Layer], energy: np.ndarray, m: int, first_degree_only_pixels: bool = False,
-               top_degree: bool = True) -> Paths:
+def worst_path(layers: list[Layer], energy: np.ndarray, m: int) -> Paths:
     """Walk back from the output and keep, at each position, the largest product of squared factors on a path to it.
 
     Parameters
     ----------
     energy : sum of squares [positions] of the input over the sample, channels added.
-    first_degree_only_pixels : the looser pixel form: the first layer's in-degree times the largest pixel's energy.
-    top_degree : False leaves out the in-degree of the last layer, which is not a theorem (the chapter's counter-example).
     """
     value, constant = np.ones(1), 0.0  # squared factors at the nodes of a layer's output; at the constant node
     biased = False
@@ -119,14 +116,12 @@ def worst_path(layers: list[Layer], energy: np.ndarray, m: int, first_degree_onl
         has_bias = layer.bias is not None
         if i == 0:
             break
-        q = degrees(layer.index) + has_bias if i < len(layers) - 1 or top_degree else np.ones(len(layer.index))
+        q = degrees(layer.index) + has_bias
         constant = max(constant, float((q * value).max()) if has_bias else 0.0)
         biased = biased or has_bias
         value = pull(layer.index, q * value, layer.n_in)
     first = layers[0]
     patch = gather(first.index, energy)
-    if first_degree_only_pixels:
-        patch = degrees(first.index) * float(energy.max())
     ends = value * (patch + (m if first.bias is not None else 0))
     j = int(ends.argmax())
     best, degree = float(ends[j]), float(value[j])
@@ -193,9 +188,9 @@ def _check(delta: float) -> None:
         raise BoundError(f"delta={delta} is no probability of failure; choose a number between 0 and 1, such as 0.05.")
 
 
-def sparse(layers: list[Layer], s: Sample, delta: float, margin: float | None, **variant) -> Bound:
-    """The chapter's theorem; ``variant`` goes to :func:`worst_path`."""
-    p = worst_path(layers, s.energy, s.m, **variant)
+def sparse(layers: list[Layer], s: Sample, delta: float, margin: float | None) -> Bound:
+    """The chapter's theorem."""
+    p = worst_path(layers, s.energy, s.m)
     a = p.active * np.log(2) + np.log(p.ends) + np.log(s.classes)
     unit = np.sqrt(s.classes) / s.m * (1 + np.sqrt(2 * a)) * p.root
     factors = {"in-degrees along the worst path": p.degree, "energy at its end": p.energy,
@@ -303,6 +298,7 @@ def published(layers: list[Layer], s: Sample, delta: float, top_degree: bool) ->
 
 PEERS = {"golowich": golowich, "neyshabur": neyshabur, "bartlett": bartlett, "graf": graf, "ledent": ledent,
          "long_sedghi": long_sedghi}
+PROVED = ("golowich", "neyshabur")  # of the peers, those that the chapter proves, so that they choose their margin afterwards
 
 
 def bound(model: nn.Module, data, delta: float = 0.05, margin: float | None = None) -> Bound:

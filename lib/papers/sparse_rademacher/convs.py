@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from lib import data
 
-from .bounds import published, sample, sparse
+from .bounds import PEERS, PROVED, published, sample, sparse
 from .walk import walk
 
 DELTA = 0.05
@@ -49,6 +49,11 @@ def images(source: str, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return grow[0], torch.tensor(y), grow[1], torch.tensor(y_test)
 
 
+def chunks(x: Tensor, y: Tensor, size: int = 256) -> list[tuple[Tensor, Tensor]]:
+    """A sample in parts that fit the cache."""
+    return [(x[k:k + size], y[k:k + size]) for k in range(0, len(x), size)]
+
+
 def train(net: ConvNet, x: Tensor, y: Tensor, lr: float, decay: float, steps: int, batch: int, seed: int):
     """SGD on the squared error of one-hot labels, momentum 0.9, warm-up and cosine; yields before each step its number."""
     gen = torch.Generator(x.device.type).manual_seed(seed)
@@ -66,14 +71,15 @@ def train(net: ConvNet, x: Tensor, y: Tensor, lr: float, decay: float, steps: in
 
 
 def family(source, depth: int, widths: Sequence[int], stride: int, side: int, decay: float, lr: float, steps: int, batch: int,
-           readings: int, seeds: Sequence[int], device: str = "cpu") -> dict:
-    """CONV-L-H of several widths: ``trace`` [seed, width, reading, 6] while they train.
+           readings: int, peers: Sequence[str], seeds: Sequence[int], device: str = "cpu") -> dict:
+    """CONV-L-H of several widths: ``trace`` [seed, width, reading, 6] while they train, ``peers`` [seed, width, peer] then.
 
-    Columns: the chapter's total bound; the published formula with, and without, the in-degree of the last layer; norm
-    product; training and test error.
+    Columns of the trace: the chapter's total bound; the published formula with, and without, the in-degree of the last layer;
+    norm product; training and test error.
     """
     x, y, x_test, y_test = (v.to(device) for v in images(source, side))
-    out = np.empty((len(seeds), len(widths), readings, 6), np.float32)
+    trace = np.empty((len(seeds), len(widths), readings, 6), np.float32)
+    others = np.empty((len(seeds), len(widths), len(peers)))
     when = np.linspace(0, steps, readings).astype(int).tolist()
     for i, s in enumerate(seeds):
         for w, width in enumerate(widths):
@@ -82,11 +88,10 @@ def family(source, depth: int, widths: Sequence[int], stride: int, side: int, de
                 net = ConvNet(depth, width, stride, side, 10).to(device)
             for t in train(net, x, y, lr, decay, steps, batch, int(s)):
                 if t in when:
-                    chunks = [(x[k:k + 256], y[k:k + 256]) for k in range(0, len(x), 256)]
-                    layers, found = walk(net, x[:1]), sample(net, chunks)
-                    rho = math.prod(v.norm for v in layers)
-                    test = sample(net, [(x_test[k:k + 256], y_test[k:k + 256]) for k in range(0, len(x_test), 256)])
-                    out[i, w, [k for k, v in enumerate(when) if v == t]] = (
-                        sparse(layers, found, DELTA, None).total, published(layers, found, DELTA, True),
-                        published(layers, found, DELTA, False), rho, (found.margins <= 0).mean(), (test.margins <= 0).mean())
-    return {"trace": out}
+                    layers, found = walk(net, x[:1]), sample(net, chunks(x, y))
+                    ours, test = sparse(layers, found, DELTA, None), sample(net, chunks(x_test, y_test))
+                    trace[i, w, [k for k, v in enumerate(when) if v == t]] = (
+                        ours.total, published(layers, found, DELTA, True), published(layers, found, DELTA, False),
+                        math.prod(v.norm for v in layers), (found.margins <= 0).mean(), (test.margins <= 0).mean())
+            others[i, w] = [PEERS[k](layers, found, DELTA, None if k in PROVED else ours.margin).total for k in peers]
+    return {"trace": trace, "peers": others}

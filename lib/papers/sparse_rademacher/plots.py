@@ -95,6 +95,31 @@ def training(trace, test, widths: Sequence[int], every: int) -> None:
                     len(trace), "95 % bands of the mean logarithm")
 
 
+def family(traces: dict, widths: dict, steps: int) -> None:
+    """Conv nets while they train: the bound at each width, and the gap between test and training error beneath it.
+
+    ``traces`` [seed, width, reading, 6] and ``widths`` by net, see :func:`convs.family`.
+    """
+    fig, axes = figures.panels(len(traces), share="y")
+    columns, told = {}, []
+    for ax, (name, trace) in zip(axes, traces.items()):
+        when = np.linspace(0, steps, trace.shape[2]).astype(int)
+        for i, w in enumerate(widths[name]):
+            mean, low, high = (np.exp(v) for v in stats.band(np.log(trace[:, i, :, 0])))
+            gap = np.maximum((trace[:, i, :, 5] - trace[:, i, :, 4]).mean(0), 1e-4)
+            ax.plot(when, mean, **figures.style(i), label=f"bound, $H={w}$")
+            ax.fill_between(when, low, high, color=figures.COLOURS[i], alpha=0.2)
+            ax.plot(when, gap, **(figures.style(i) | {"linestyle": ":"}), label=f"gap, $H={w}$")
+            columns |= {f"{name}, bound, H = {w}": mean, f"{name}, gap, H = {w}": gap}
+            told.append(figures.trend(when, mean, f"{name}, {w} channels: the bound"))
+        ax.axhline(1, **figures.BASELINE)
+        ax.set(yscale="log", xlabel="Step", title=name)
+        ax.set_ylabel("Bound and gap (log)" if ax is axes[0] else "")
+    axes[-1].legend(ncols=1, fontsize=8.5, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    figures.display(fig, f"Two line charts over training: {'; '.join(told)}; the gap of test over training error stays far "
+                    "below.", {"step": when, **columns}, len(trace), "95 % bands of the mean logarithm")
+
+
 def growth(ms, bounds) -> None:
     """Total bound against the size of the sample; bounds [seed, m]."""
     fig, ax = figures.panels()

@@ -73,6 +73,22 @@ def stripes(n: int, side: int, noise: float, gen: torch.Generator, device: str =
     return x + noise * torch.randn(n, side, side, generator=gen, device=device), y.to(x)
 
 
+def nested(n: int, side: int, noise: float, gen: torch.Generator, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """Images [n, side, side] of stripes within stripes, side a power of 2, values -1 and 1, with noise; labels 1 and -1.
+
+    A node of sign 1 is a 2 x 2 square of horizontal stripes, of sign -1 vertical, each of a random phase; its four cells are
+    the signs of the nodes below. The label is the sign of the top node.
+    """
+    y = torch.randint(2, (n,), generator=gen, device=device) * 2 - 1
+    x = y[:, None, None]
+    stripe = torch.tensor([[1, 1], [-1, -1]], device=device)
+    for _ in range(side.bit_length() - 1):
+        phase = torch.randint(2, x.shape, generator=gen, device=device) * 2 - 1
+        cells = torch.where((x > 0)[..., None, None], stripe, stripe.T) * phase[..., None, None]
+        x = cells.transpose(2, 3).reshape(n, 2 * x.shape[1], -1)
+    return x + noise * torch.randn(n, side, side, generator=gen, device=device), y.to(torch.float32)
+
+
 def hinge(target: float) -> Callable[[Tensor], Tensor]:
     """Squared hinge of margins below ``target``, divided by its square."""
     return lambda margins: (1 - margins / target).clamp(min=0).square()

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lib import data
 
-from . import certificates, complexity, trees
-from .bounds import PEERS, Sample, golowich, sample, sparse
+from . import certificates, complexity, convs, trees
+from .bounds import PEERS, PROVED, Sample, golowich, sparse
 from .trees import Trees
 from .walk import Layer, walk
 
@@ -58,15 +58,17 @@ def two_layers(geometries, ms, restarts: int, steps: int, seeds: Sequence[int]) 
             "one_node": proved[1]}
 
 
-def deeper(kernels, ms, width: int, steps: int, seeds: Sequence[int]) -> dict:
-    """Complexity of trees on digits from below, by ascent, ``found`` [seed, tree, m], and what is proved [tree, m]."""
-    x, _ = shuffled_digits()
+def deeper(task: str, kernels, ms, width: int, steps: int, seeds: Sequence[int], device: str = "cpu") -> dict:
+    """Complexity of trees on digits, or on animals padded to 32 pixels, from below: ``found`` [seed, tree, m] by ascent, and
+    what is proved, ``proved`` and ``one_node`` [tree, m]."""
+    x = convs.images("packages", 32)[0][:max(ms), 0].numpy() if task == "animals" else shuffled_digits()[0]
+    side = x.shape[1]
     found = np.empty((len(seeds), len(kernels), len(ms)), np.float32)
     proved = np.empty((2, len(kernels), len(ms)))
     for i, k in enumerate(kernels):
-        layers = walk(Trees(k, width, [0], 8).member(0), torch.tensor(x[:1, None]))
+        layers = walk(Trees(k, width, [0], side).member(0), torch.tensor(x[:1, None]))
         for j, m in enumerate(ms):
-            found[:, i, j] = complexity.ascend(torch.tensor(x[:m]), k, width, steps, 0.05, seeds)
+            found[:, i, j] = complexity.ascend(torch.tensor(x[:m]).to(device), k, width, steps, 0.05, seeds)
             squares = (x[:m].reshape(m, -1).astype(float) ** 2).sum(0)
             proved[:, i, j] = unit(layers, squares, m, squares.sum())
     return {"found": found, "proved": proved[0], "one_node": proved[1]}
@@ -91,15 +93,26 @@ def judged(nets: Trees, x: Tensor, y: Tensor, energy: np.ndarray, which: Sequenc
         layers = walk(nets.member(i).cpu(), x[i, :1, None].cpu())
         s = Sample(x.shape[1], energy[i, :-1], float(energy[i, :-1].sum()), float(energy[i, -1]), values[i], 1)
         b = sparse(layers, s, DELTA, None)
-        rows.append([b.total, b.margin_error, b.rho] + [PEERS[k](layers, s, DELTA, None if k in ("golowich", "neyshabur")
-                                                                else b.margin).total for k in which])
+        rows.append([b.total, b.margin_error, b.rho] + [PEERS[k](layers, s, DELTA, None if k in PROVED else b.margin).total
+                                                        for k in which])
     return np.array(rows)
 
 
-def striped(n: int, side: int, noise: float, seeds: Sequence[int], device: str, offset: int) -> tuple[Tensor, Tensor]:
-    """A sample of stripes a member: x [S, n, side, side], y [S, n]."""
-    pairs = [trees.stripes(n, side, noise, torch.Generator(device).manual_seed(int(s) + offset), device) for s in seeds]
+def generators(seeds: Sequence[int], device: str, offset: int) -> list[torch.Generator]:
+    """One generator a seed."""
+    return [torch.Generator(device).manual_seed(int(s) + offset) for s in seeds]
+
+
+def drawn(task: str, n: int, side: int, noise: float, gens: Sequence[torch.Generator], device: str) -> tuple[Tensor, Tensor]:
+    """A sample of stripes, or of nested stripes, a generator: x [S, n, side, side], y [S, n]."""
+    pairs = [trees.nested(n, side, noise, g, device) if task == "nested" else trees.stripes(n, side, noise, g, device)
+             for g in gens]
     return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+
+
+def striped(n: int, side: int, noise: float, seeds: Sequence[int], device: str, offset: int) -> tuple[Tensor, Tensor]:
+    """A sample of stripes a seed: x [S, n, side, side], y [S, n]."""
+    return drawn("stripes", n, side, noise, generators(seeds, device, offset), device)
 
 
 def stripes(kernels, widths, m: int, n_test: int, steps: int, every: int, decay: float, lr: float, noise: float,
@@ -192,35 +205,35 @@ def certified(kernels, width: int, decay: float, m: int, n_held: int, steps: int
     return {"certificates": out}
 
 
-def streamed(kernels, width: int, m_train: int, ms, steps: int, decay: float, lr: float, noise: float,
+def streamed(task: str, nets_of, m_train: int, ms, steps: int, decay: float, lr: float, noise: float, target: float,
              seeds: Sequence[int], device: str = "cpu", chunk: int = 50_000) -> dict:
-    """Certificates on growing samples of which training saw the first part: [seed, tree, m], totals.
+    """Certificates on growing samples, larger than what training saw, ``total`` [seed, net, m].
 
-    The bound holds for every weight at once, so that weights may come from a part of the sample; the rest is streamed.
+    The bound holds for every weight at once, so that weights may come from a part of the sample; the rest is streamed past
+    them, and the share of it that they get wrong is ``error`` [seed, net]. ``nets_of`` are pairs of kernels and width.
     """
-    out = np.empty((len(seeds), len(kernels), len(ms)))
-    x, y = striped(m_train, 8, noise, seeds, device, 0)
-    for t, k in enumerate(kernels):
-        nets = Trees(k, width, seeds, 8, device)
-        trees.train(nets, x, y, lr, decay, steps, 128, seeds, trees.hinge(6.0))
-        members = [walk(nets.member(i).cpu(), x[i, :1, None].cpu()) for i in range(len(seeds))]
-        energy = energies(x)[:, :-1]
-        kept = [margins(nets, x, y).cpu().numpy()]
-        gens = [torch.Generator(device).manual_seed(int(s) + 800_000) for s in seeds]
-        have = m_train
-        for j, m in enumerate(ms):
-            while have < m:
-                n = min(chunk, m - have)
-                pairs = [trees.stripes(n, 8, noise, g, device) for g in gens]
-                a, b = torch.stack([p for p, _ in pairs]), torch.stack([q for _, q in pairs])
-                energy += a.square().sum(1, dtype=torch.float64).flatten(1).cpu().numpy()
-                kept.append(margins(nets, a, b).cpu().numpy())
-                have += n
-            every = np.concatenate(kept, 1)
-            for i, layers in enumerate(members):
+    out = np.empty((len(seeds), len(nets_of), len(ms)))
+    x, y = drawn(task, m_train, 8, noise, generators(seeds, device, 0), device)
+    trained = [Trees(kernels, width, seeds, 8, device) for kernels, width in nets_of]
+    for nets in trained:
+        trees.train(nets, x, y, lr, decay, steps, 128, seeds, trees.hinge(target))
+    gens, have = generators(seeds, device, 800_000), m_train
+    energy, kept = energies(x)[:, :-1], [[margins(nets, x, y).cpu().numpy()] for nets in trained]
+    for j, m in enumerate(ms):
+        while have < m:
+            n = min(chunk, m - have)
+            a, b = drawn(task, n, 8, noise, gens, device)
+            energy += energies(a)[:, :-1]
+            for seen, nets in zip(kept, trained):
+                seen.append(margins(nets, a, b).cpu().numpy())
+            have += n
+        for t, (seen, nets) in enumerate(zip(kept, trained)):
+            every = np.concatenate(seen, 1)
+            for i in range(len(seeds)):
                 s = Sample(have, energy[i], float(energy[i].sum()), 1.0, every[i], 1)
-                out[i, t, j] = sparse(layers, s, DELTA, None).total
-    return {"total": out}
+                out[i, t, j] = sparse(walk(nets.member(i).cpu(), x[i, :1, None].cpu()), s, DELTA, None).total
+    error = np.stack([(np.concatenate(seen[1:], 1) <= 0).mean(1) for seen in kept], 1)
+    return {"total": out, "error": error}
 
 
 def sweep(sets, widths, m: int, steps: int, decays, lr: float, noise: float, seeds: Sequence[int],
@@ -256,8 +269,3 @@ def closed_form(layers: int, side: int) -> dict[str, float]:
     proved = (1 + np.sqrt(2 * (layers * np.log(2) + np.log(ends)))) * 2**layers * places
     return {"value": float(reached), "complexity": float(reached * np.sqrt(2 / np.pi)), "without": float(2**layers * log),
             "with": float(2**layers * log * places), "proved": float(proved)}
-
-
-def sample_of(model, x: Tensor, y: Tensor, batch: int = 512) -> Sample:
-    """Sample of a large model, in batches."""
-    return sample(model, [(x[i:i + batch], y[i:i + batch]) for i in range(0, len(x), batch)])

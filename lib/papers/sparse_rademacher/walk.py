@@ -17,7 +17,7 @@ from .geometry import reads
 CONVS, POOLS = (nn.Conv1d, nn.Conv2d, nn.Conv3d), (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 MAXES, NORMS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 MEANS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
-NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 SMOOTH = (nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Mish, nn.Softmax, nn.Hardtanh, nn.ReLU6)
 RELUS = {F.relu, torch.relu, torch.relu_, "relu", "relu_"}
 VIEWS = {torch.flatten, "flatten", "view", "reshape", torch.reshape, "squeeze", torch.squeeze, operator.getitem}
@@ -91,6 +91,8 @@ def _pool(name: str, m, x: Tensor, kind: str) -> Layer:
     pads = _tuple(m.padding, n)
     if getattr(m, "ceil_mode", False):
         raise BoundError(f"{name} rounds its output's size up; use ceil_mode=False.")
+    if getattr(m, "divisor_override", None) is not None:
+        raise BoundError(f"{name} divides by {m.divisor_override}, so that it is no mean; leave divisor_override out.")
     index, _ = reads(x.shape[2:], kernel, stride, pads, pads, _tuple(getattr(m, "dilation", 1), n))
     return Layer(kind, name, index, tuple(x.shape[2:]), x.shape[1])
 
@@ -146,18 +148,14 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
     BoundError : skip connections, attention, activations that are not positively homogeneous, batch norm in training
         mode, padding other than zeros, and whatever else the theorem does not cover; the message says why.
     """
-    if model.training and any(isinstance(m, NORMS) for m in model.modules()):
-        raise BoundError("batch norm mixes samples while training, so that the network is no function of one input; call "
-                         "model.eval().")
     graph, layers, grid = _trace(nn.Sequential(model)), [], None
+    if any(isinstance(m, NORMS) and (m.training or not m.track_running_stats) for m in model.modules()):
+        raise BoundError("batch norm by the batch's own statistics mixes samples, so that the network is no function of one "
+                         "input; track running statistics and call model.eval().")
+    if any(isinstance(m, DROPOUTS) and m.training and m.p > 0 for m in model.modules()):
+        raise BoundError("dropout draws a random network at each call; call model.eval().")
     modules = dict(graph.named_modules())
     env: dict = {}
-
-    def settle(**kw) -> None:
-        if not layers or layers[-1].kind != "map":
-            raise BoundError("an activation or batch norm stands where no convolution or linear layer precedes it; apply it "
-                             "to the data instead.")
-        layers[-1] = replace(layers[-1], **kw)
 
     with torch.no_grad():
         for node in graph.graph.nodes:
@@ -177,7 +175,7 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
             after = what(before) if node.op == "call_module" else \
                 getattr(before, what)(*node.args[1:], **node.kwargs) if node.op == "call_method" else \
                 what(before, *node.args[1:], **node.kwargs)
-            grid = _step(node, what, before, after, grid, layers, settle)
+            grid = _step(node, what, before, after, grid, layers)
             env[node] = after
     maps = [v for v in layers if v.kind == "map"]
     if not maps or layers[-1].kind != "map" or layers[-1].active or len(layers[-1].index) != 1:
@@ -191,9 +189,9 @@ def _in(what, group: set) -> bool:
     return isinstance(what, str | Callable) and not isinstance(what, nn.Module) and what in group
 
 
-def _step(node, what, before: Tensor, after: Tensor, grid, layers: list[Layer], settle) -> tuple[int, tuple[int, ...]]:
+def _step(node, what, before: Tensor, after: Tensor, grid, layers: list[Layer]) -> tuple[int, tuple[int, ...]]:
     """Append what one node of the graph does to ``layers``; returns channels and positions of its output."""
-    name = str(node.target)
+    name, spatial = str(node.target), list(range(2, before.ndim))
     if isinstance(what, CONVS):
         layers.append(_conv(name, what, before))
     elif isinstance(what, nn.Linear):
@@ -203,31 +201,31 @@ def _step(node, what, before: Tensor, after: Tensor, grid, layers: list[Layer], 
         layers.append(_pool(name, what, before, "mean"))
     elif isinstance(what, MAXES):
         layers.append(_pool(name, what, before, "max"))
-    elif isinstance(what, MEANS) or what in ("mean", torch.mean) and after.numel() == before.shape[1]:
-        if after.numel() != before.shape[1]:
-            raise BoundError(f"{name} averages to more than one position; use AvgPool with a fixed kernel.")
+        _activate(layers)
+    elif isinstance(what, MEANS) or what in ("mean", torch.mean):
+        if after.shape[1:].numel() != before.shape[1] or not isinstance(what, MEANS) and _axes(node, before.ndim) != spatial:
+            raise BoundError(f"{name} is not a mean over all positions of each channel; use AvgPool with a fixed kernel.")
         index = np.arange(int(np.prod(grid[1], dtype=int)))[None]
         layers.append(Layer("mean", name, index, grid[1], grid[0]))
         return grid[0], (1,) * (after.ndim - 2)
     elif isinstance(what, NORMS):
         if not layers or layers[-1].kind != "map" or layers[-1].active:
             raise BoundError(f"{name} is a batch norm that follows no convolution or linear layer; it cannot be folded.")
-        settle(**{k: getattr(_fold(layers[-1], what), k) for k in ("weight", "bias")})
+        layers[-1] = _fold(layers[-1], what)
         return grid
-    elif isinstance(what, nn.LeakyReLU | nn.PReLU | nn.ReLU) or _in(what, RELUS):
-        slope = getattr(what, "negative_slope", getattr(what, "weight", 0.0))
-        if float(torch.as_tensor(slope).abs().max()) > 1:
+    elif isinstance(what, nn.LeakyReLU | nn.ReLU) or _in(what, RELUS):
+        if abs(getattr(what, "negative_slope", 0.0)) > 1:
             raise BoundError(f"{name} has a slope above 1, so that it is not 1-Lipschitz; rescale it.")
-        if layers and layers[-1].kind != "map":
-            return grid if _activated(layers) else _activate(layers, grid)
-        settle(active=True)
+        _activate(layers)
         return grid
+    elif isinstance(what, nn.PReLU):
+        raise BoundError(f"{name} trains its slope, and the theorem is about a fixed activation; use LeakyReLU.")
     elif isinstance(what, nn.Flatten) or _in(what, VIEWS):
-        if after.ndim > 2 or after.numel() != before.numel():
+        if after.ndim > 2 or after.numel() != before.numel() or len(after) != len(before):
             raise BoundError(f"{name} reshapes to {tuple(after.shape)}; only a flatten to [n, features] keeps positions "
                              "apart.")
         return grid
-    elif not isinstance(what, NOTHING):
+    elif not isinstance(what, (nn.Identity, *DROPOUTS)):
         raise BoundError(f"{name} ({type(what).__name__}) is no layer of the theorem; it covers convolutions, linear layers, "
                          "pooling, ReLU-type activations, batch norm and flatten.")
     else:
@@ -235,14 +233,16 @@ def _step(node, what, before: Tensor, after: Tensor, grid, layers: list[Layer], 
     return after.shape[1], tuple(after.shape[2:])
 
 
-def _activated(layers: list[Layer]) -> bool:
-    return next(v for v in reversed(layers) if v.kind == "map").active
+def _axes(node: fx.Node, ndim: int) -> list[int]:
+    """Axes over which a call of ``mean`` goes."""
+    axes = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else tuple(range(ndim)))
+    return sorted(a % ndim for a in (axes if isinstance(axes, tuple | list) else (axes,)))
 
 
-def _activate(layers: list[Layer], grid):
-    """An activation behind a max pool commutes with it and counts for the map before; behind a mean it does not."""
-    if layers[-1].kind == "mean":
-        raise BoundError("an activation follows average pooling; put it before the pooling, where the theorem has it.")
-    i = max(k for k, v in enumerate(layers) if v.kind == "map")
+def _activate(layers: list[Layer]) -> None:
+    """Mark the last map: one factor 2 pays for the activations and maxima up to the next map, whatever their order."""
+    i = max((k for k, v in enumerate(layers) if v.kind == "map"), default=None)
+    if i is None:
+        raise BoundError("an activation or a pooling stands where no convolution or linear layer precedes it; apply it to the "
+                         "data instead.")
     layers[i] = replace(layers[i], active=True)
-    return grid
