@@ -12,7 +12,17 @@ import torch
 
 from lib.book.pages import chapter
 from lib.papers import distributed_speculative_inference as dsi
-from lib.papers.distributed_speculative_inference import engine, exercises, forms, pairs, planning, table, transports, trials, virtual
+from lib.papers.distributed_speculative_inference import (
+    engine,
+    exercises,
+    forms,
+    pairs,
+    planning,
+    table,
+    transports,
+    trials,
+    virtual,
+)
 from lib.papers.distributed_speculative_inference.workers import Port
 
 PROMPT, NOISE = (1, 2, 3), dsi.SharedNoise(1)
@@ -68,7 +78,8 @@ def test_simulator_and_formula_agree_and_too_few_servers_queue():
 def test_the_policy_under_the_virtual_clock_is_the_simulator(preempt):
     gen = np.random.default_rng(3)
     for _ in range(150):
-        n, k, servers, c = int(gen.integers(1, 20)), int(gen.integers(1, 5)), int(gen.integers(1, 7)), float(gen.choice([0.1, 0.3, 0.9]))
+        n, k, servers, c = int(gen.integers(1, 20)), int(gen.integers(1, 5)), int(gen.integers(1, 7)), float(
+            gen.choice([0.1, 0.3, 0.9]))
         path = gen.random(n) < gen.random()
         line = virtual.on_path(path, k, 1.0, c, servers, preempt)
         run = dsi.simulate(path, k, 1.0, c, servers, preempt)
@@ -91,8 +102,9 @@ def test_impossible_numbers_are_refused():
         dsi.simulate([True], 1, 1.0, 0.2, 0)
     with pytest.raises(dsi.SpeculationError, match="both are positive"):
         dsi.simulate([True], 1, 1.0, 0.0, 1)
-    for kw, why in (({"servers": 0}, "at least one copy"), ({"acceptance": 1.2}, "no probability"), ({"t_draft": 50.0}, "slower than"),
-                    ({"t_target": float("nan")}, "both are positive")):
+    for kw, why in (({"servers": 0}, "at least one copy"), ({"acceptance": 1.2}, "no probability"), ({
+            "t_draft": 50.0
+    }, "slower than"), ({"t_target": float("nan")}, "both are positive")):
         with pytest.raises(dsi.SpeculationError, match=why):
             dsi.plan(**({"t_target": 40.0, "t_draft": 8.0, "acceptance": 0.8, "servers": 4} | kw))
 
@@ -164,9 +176,12 @@ def test_speaker_gives_the_models_logits_behind_any_prefix():
 
 def test_bad_pairs_and_prompts_are_refused():
     target, drafter = pair()
-    for args, kw, why in (((target, pairs.early_exit(32, 32, 2, 1, 1.0, 0)[1], PROMPT, 4), {}, "share the target's tokenizer"),
-                          ((target, drafter, (), 4), {}, "prompt is empty"), ((target, drafter, (1,) * 600, 4), {}, "shorten the prompt"),
-                          ((target, drafter, PROMPT, 4), {"servers": 0}, "at least one copy"), ((target, drafter, PROMPT, 0), {}, "at least 1"),
+    for args, kw, why in (((target, pairs.early_exit(
+            32, 32, 2, 1, 1.0,
+            0)[1], PROMPT, 4), {}, "share the target's tokenizer"), ((target, drafter, (), 4), {}, "prompt is empty"),
+                          ((target, drafter, (1, ) * 600, 4), {}, "shorten the prompt"), ((target, drafter, PROMPT, 4), {
+                              "servers": 0
+                          }, "at least one copy"), ((target, drafter, PROMPT, 0), {}, "at least 1"),
                           ((target, drafter, PROMPT, 4), {"method": "magic"}, "not known")):
         with pytest.raises(dsi.SpeculationError, match=why):
             dsi.generate(*args, **kw)
@@ -240,12 +255,27 @@ def test_a_dying_or_hanging_server_changes_no_token(hang):
         assert e.generate(PROMPT, 6, 2).tokens == want[:6]
 
 
-def test_without_a_drafter_decoding_goes_on_and_without_servers_it_ends_clearly():
+@pytest.mark.parametrize("hang", [0.0, 3.0])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_without_a_drafter_decoding_goes_on(after, hang):
     target, drafter = pair()
-    with dsi.Engine(lambda: target, lambda: Faulty(drafter, 3), 2) as e:
-        got = e.generate(PROMPT, 12, 2)
-        assert got.tokens == dsi.plain(target, PROMPT, 12).tokens and "went on alone" in got.notes[0]
+    with dsi.Engine(lambda: target, lambda: Faulty(drafter, after, hang), 2, patience=0.4) as e:
+        got = e.generate(PROMPT, 12, 3)
+        assert got.tokens == dsi.plain(target, PROMPT, 12).tokens and (hang or "went on alone" in got.notes[0])
         assert e.generate(PROMPT, 5, 2).tokens == got.tokens[:5]
+
+
+def test_a_drafter_lost_in_the_middle_of_a_block_leaves_nothing_waiting():
+    policy = dsi.Coordinator(6, 3, [0])
+    policy.start()
+    policy.drafted(0, 0, 7)
+    assert policy.verified(0, [7]) == [] and policy.tokens == [7]
+    (command,) = policy.lost_drafter()
+    assert command.task.want == 1 and command.task.tokens == (7,)
+
+
+def test_without_servers_the_answer_ends_clearly():
+    target, drafter = pair()
     with dsi.Engine(lambda: Faulty(target, 1), lambda: drafter, 1) as e:
         with pytest.raises(dsi.SpeculationError, match="no target server is left"):
             e.generate(PROMPT, 12, 2)
@@ -335,7 +365,7 @@ def test_early_exit_shares_weights_and_small_strength_means_agreement():
     target, drafter = pair(0.05, 3)
     assert drafter.model.layers[0] is target.model.layers[0] and len(drafter.model.layers) == 2
     weak = trials.agreement(drafter, PROMPT, dsi.plain(target, PROMPT, 60, NOISE).tokens, NOISE).mean()
-    target, drafter = pair(3.0, 3)
+    target, drafter = pair(10.0, 3)
     strong = trials.agreement(drafter, PROMPT, dsi.plain(target, PROMPT, 60, NOISE).tokens, NOISE).mean()
     assert weak > 0.85 > strong
 

@@ -51,15 +51,14 @@ def test_the_worst_path_is_the_worst_of_all_paths():
 
 
 CHAINS = {
-    "plain": lambda: nn.Sequential(nn.Conv2d(1, 3, 2, 1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(27, 1, bias=False)),
-    "biases": lambda: nn.Sequential(nn.Conv2d(1, 3, 2, 2), nn.ReLU(), nn.Conv2d(3, 2, 2), nn.LeakyReLU(0.3), nn.Flatten(),
-                                    nn.Linear(2, 1)),
-    "pools": lambda: nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 1, bias=False),
-                                   nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1, bias=False)),
-    "maxima alone": lambda: nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.LeakyReLU(-0.5),
-                                          nn.Flatten(), nn.Linear(4, 1, bias=False)),
-    "batch norm": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(),
-                                        nn.Linear(4, 1, bias=False)),
+    "plain": lambda: nn.Sequential(nn.Conv2d(1, 3, 2, 1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(
+        27, 1, bias=False)), "biases": lambda: nn.Sequential(nn.Conv2d(1, 3, 2, 2), nn.ReLU(), nn.Conv2d(
+            3, 2, 2), nn.LeakyReLU(0.3), nn.Flatten(), nn.Linear(2, 1)), "pools": lambda: nn.Sequential(
+                nn.Conv2d(1, 4, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 1, bias=False), nn.ReLU(),
+                nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1, bias=False)),
+    "maxima alone": lambda: nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.MaxPool2d(2), nn.AvgPool2d(
+        2), nn.LeakyReLU(-0.5), nn.Flatten(), nn.Linear(4, 1, bias=False)), "batch norm": lambda: nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(4, 1, bias=False)),
 }
 
 
@@ -242,14 +241,51 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("model, shape, why", [
-    (Channels(), (4, 4), "all positions"),
-    (nn.Sequential(nn.Conv1d(1, 4, 1), nn.AdaptiveAvgPool1d(2), nn.Flatten(), nn.Linear(8, 1)), (1, 4), "all positions"),
-    (nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d(2, divisor_override=1), nn.Flatten(), nn.Linear(2, 1)), (1, 2, 2), "no mean"),
-])
+@pytest.mark.parametrize(
+    "model, shape, why",
+    [(Channels(), (4, 4), "all positions"),
+     (nn.Sequential(nn.Conv1d(1, 4, 1), nn.AdaptiveAvgPool1d(2), nn.Flatten(), nn.Linear(8, 1)), (1, 4), "all positions"),
+     (nn.Sequential(nn.Conv1d(1, 1, 1), nn.ReLU(), nn.Flatten(), nn.MaxPool1d(1), nn.Linear(4, 1)),
+      (1, 4), "spatial axes"),
+     (nn.Sequential(nn.Conv1d(1, 1, 1), nn.ReLU(), nn.AvgPool1d(1), nn.MaxPool2d(
+         (1, 4)), nn.Flatten(), nn.Linear(1, 1)), (1, 4), "spatial axes"),
+     (nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d(2, divisor_override=1), nn.Flatten(), nn.Linear(2, 1)),
+      (1, 2, 2), "no mean"), ])
 def test_pools_that_are_no_means_over_positions_are_refused(model, shape, why):
     with pytest.raises(sr.BoundError, match=why):
         sr.walk(model, torch.randn(1, *shape))
+
+
+class Repeats(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.b(x[:, [0, 0, 0, 0]])
+
+
+def test_repeats_hooks_and_odd_labels_are_refused():
+    x = torch.randn(6, 4)
+    with pytest.raises(sr.BoundError):
+        sr.walk(Repeats(), x)
+    hooked = nn.Sequential(nn.Linear(4, 1))
+    hooked[0].register_forward_hook(lambda m, i, o: 100 * o)
+    with pytest.raises(sr.BoundError, match="hooks"):
+        sr.walk(hooked, x)
+    net, y = nn.Sequential(nn.Linear(4, 1)), torch.tensor([1.0, -1.0] * 3)
+    assert sr.bound(net, (x, y[:, None])).total == sr.bound(net, (x, y)).total
+    with pytest.raises(sr.BoundError, match="one number a sample"):
+        sr.bound(net, (x, torch.stack([y, y], 1)))
+    with pytest.raises(sr.BoundError, match="one shape"):
+        sr.bound(nn.Sequential(nn.Conv1d(1, 1, 1), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(1, 1)),
+                 [(torch.randn(3, 1, 4), y[:3]), (torch.randn(3, 1, 8), y[3:])])
+    batches = [(x[:3], y[:3]), (x[3:], y[3:])]
+    assert sr.bound(net, iter(batches)).total == sr.bound(net, batches).total
+    inplace, before = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 1)), x.clone()
+    with pytest.raises(sr.BoundError):
+        sr.walk(inplace, x)
+    assert torch.equal(x, before)
 
 
 def test_a_maximum_pays_the_factor_of_an_activation():

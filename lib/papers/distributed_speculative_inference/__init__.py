@@ -1,8 +1,8 @@
 """Can speculation always pay? Closed forms, a simulator and a lossless engine for speculative inference in parallel.
 
 Source: *Distributed Speculative Inference (DSI): Speculation Parallelism for Provably Faster Lossless Language Model
-Inference*, arXiv:2405.14105; chapter "distributed-speculative-inference". ``plan`` predicts latencies, ``measure`` finds what it
-needs of a pair of Hugging Face causal language models, ``generate`` and ``Engine`` run plain decoding, SI and DSI.
+Inference*, arXiv:2405.14105; chapter "distributed-speculative-inference". ``plan`` predicts latencies, ``measure`` finds what
+it needs of a pair of Hugging Face causal language models, ``generate`` and ``Engine`` run plain decoding, SI and DSI.
 """
 
 from .choice import Greedy, Rejection, SharedNoise

@@ -63,7 +63,8 @@ class SharedNoise:
 class Rejection:
     """Speculative sampling by rejection: the answer has exactly the target's law, not the same tokens.
 
-    A draft x of law q is kept with probability ``min(1, p(x) / q(x))``, else a token is drawn from the positive part of p - q.
+    A draft x of law q is kept with probability ``min(1, p(x) / q(x))``, else a token is drawn from the positive part of
+    p - q.
     """
 
     seed: int

@@ -20,7 +20,7 @@ from .errors import SpeculationError
 
 @dataclass(frozen=True)
 class Task:
-    """Ask the target for its verdicts at ``want`` positions from ``start`` on, given all ``tokens`` before the last of them."""
+    """Ask the target for its verdicts at ``want`` positions from ``start`` on, given all ``tokens`` before the last."""
 
     epoch: int
     start: int
@@ -137,9 +137,11 @@ class Coordinator:
         return self._dispatch()
 
     def lost_drafter(self) -> list:
-        """The drafter died: the answer goes on as plain decoding."""
+        """The drafter died or hangs: what it drafted is verified, and the answer goes on as plain decoding."""
         self.drafter_lost = True
-        return []
+        if len(self.drafts) > self.sent and not self.done:
+            self._block()
+        return self._dispatch()
 
     def _segment(self) -> list:
         self.epoch += 1

@@ -19,7 +19,7 @@ METHODS = ("plain", "si", "dsi")
 
 @dataclass
 class Answer:
-    """Tokens of an answer; seconds from its beginning at which each was certain; what it took, and what was lost on the way."""
+    """Tokens of an answer; seconds from its beginning at which each was certain; what it took, what was lost on the way."""
 
     tokens: list[int] = field(default_factory=list)
     certain: list[float] = field(default_factory=list)
@@ -100,7 +100,8 @@ def check_pair(target: Any, drafter: Any) -> None:
     """Refuse a pair whose token ids do not mean the same."""
     a, b = target.config.vocab_size, drafter.config.vocab_size
     if a != b:
-        raise SpeculationError(f"the target has {a} token ids and the drafter {b}; a drafter must share the target's tokenizer.")
+        raise SpeculationError(
+            f"the target has {a} token ids and the drafter {b}; a drafter must share the target's tokenizer.")
 
 
 class Engine:
@@ -112,7 +113,7 @@ class Engine:
         process they may return the same object: weights are shared, caches are not.
     servers : copies of the target.
     transport : ``"threads"``, ``"processes"`` or ``"ray"``.
-    patience : seconds after which a server that does not answer counts as lost.
+    patience : seconds after which a server, or the drafter, that does not answer counts as lost.
 
     Use it in a ``with`` block; it serves any number of answers, one at a time.
     """
@@ -123,7 +124,7 @@ class Engine:
             raise SpeculationError(f"servers={servers} is not possible; DSI needs at least one copy of the target.")
         if transport not in TRANSPORTS:
             raise SpeculationError(f"transport={transport!r} is not known; choose one of {', '.join(TRANSPORTS)}.")
-        self.patience, self.number = patience, 0
+        self.patience, self.number, self.heard = patience, 0, 0.0
         self.alive, self.drafter_alive = set(range(servers)), True
         self.notes: list[str] = []
         self.transport = TRANSPORTS[transport](make_target, make_drafter, servers, **kw)
@@ -197,6 +198,8 @@ class Engine:
         wait = min((t + self.patience for t in since.values()), default=time.monotonic() + 0.05) - time.monotonic()
         got = self.transport.receive(max(0.0, wait))
         if got is None:
+            if not since and self.drafter_alive and time.monotonic() - self.heard >= self.patience:
+                return self._lost(DRAFTER, "it does not answer", policy, since, answer)
             late = [s for s, t in since.items() if time.monotonic() - t >= self.patience]
             return [c for s in late for c in self._lost(s, "it does not answer", policy, since, answer)]
         name, message = got
@@ -205,6 +208,7 @@ class Engine:
         if message[0] == "ready" or message[1] != self.number:
             return []
         if message[0] == "drafted":
+            self.heard = time.monotonic()
             return policy.drafted(*message[2:])
         since.pop(name, None)
         return policy.verified(name, message[2])
@@ -230,6 +234,7 @@ class Engine:
             elif isinstance(c, Cancel):
                 self.transport.send(c.server, ("cancel",))
             elif isinstance(c, Draft) and self.drafter_alive:
+                self.heard = now
                 self.transport.send(DRAFTER, ("draft", now, c.epoch, c.tokens, c.count))
 
 

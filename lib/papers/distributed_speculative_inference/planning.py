@@ -109,7 +109,7 @@ def acceptance_rate(runs) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """Latencies (median seconds and range over prompts) and acceptance (with Clopper and Pearson's 95 % interval) of a pair."""
+    """Latencies of a pair (median seconds, range over prompts) and acceptance (with Clopper and Pearson's 95 % interval)."""
 
     t_target: tuple[float, float, float]
     t_draft: tuple[float, float, float]

@@ -18,8 +18,10 @@ LOOK = {"current": (figures.GREEN, ""), "draft": (figures.BLUE, ""), "stale": (f
 def staircase(accepts, k: int, t_target: float, t_draft: float) -> None:
     """Tokens that are certain against time, on one path: plain decoding, SI, DSI."""
     n = len(accepts)
-    runs = {"plain decoding": np.arange(1, n + 1) * t_target, f"SI, lookahead {k}": forms.si_times(accepts, k, t_target, t_draft),
-            f"DSI, lookahead {k}": forms.dsi_times(accepts, k, t_target, t_draft)}
+    runs = {
+        "plain decoding": np.arange(1, n + 1) * t_target, f"SI, lookahead {k}": forms.si_times(
+            accepts, k, t_target, t_draft), f"DSI, lookahead {k}": forms.dsi_times(accepts, k, t_target, t_draft)
+    }
     fig, ax = figures.panels()
     for i, (name, times) in enumerate(runs.items()):
         ax.step(np.r_[0, times], np.r_[0, np.arange(1, n + 1)], where="post", **figures.style(i, False), label=name)
@@ -63,9 +65,10 @@ def queues(servers: Sequence[int], latency, k: int, si: float) -> None:
     ax.axhline(si, **figures.THEORY, label="SI at its best lookahead")
     ax.set(xlabel="Servers", ylabel="Latency a token, in target forwards", ylim=(0, None))
     ax.legend()
-    figures.display(fig, f"Line chart: {figures.trend(servers, latency[..., 0].mean(0), 'latency at a fixed lookahead')}; "
-                    f"{figures.trend(servers, latency[..., 1].mean(0), 'at the least lookahead')}; SI needs {number(si)}.", table,
-                    len(latency), "95 % bands")
+    figures.display(
+        fig, f"Line chart: {figures.trend(servers, latency[..., 0].mean(0), 'latency at a fixed lookahead')}; "
+        f"{figures.trend(servers, latency[..., 1].mean(0), 'at the least lookahead')}; SI needs {number(si)}.", table,
+        len(latency), "95 % bands")
 
 
 def pairs(rows: Sequence[tuple], closed, habits) -> None:
@@ -80,9 +83,10 @@ def pairs(rows: Sequence[tuple], closed, habits) -> None:
     ax.set(yticks=y, yticklabels=names, xlabel="Latency of SI over that of DSI", ylabel="Target and data")
     ax.invert_yaxis()
     ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
-    figures.display(fig, f"Dot chart of ten pairs: closed forms from {number(closed.min())} to {number(closed.max())}, reported "
-                    f"from {number(reported.min())} to {number(reported.max())}.",
-                    {"pair": names, "closed form": closed, "habits": habits, "reported": reported})
+    figures.display(
+        fig, f"Dot chart of ten pairs: closed forms from {number(closed.min())} to {number(closed.max())}, reported "
+        f"from {number(reported.min())} to {number(reported.max())}.",
+        {"pair": names, "closed form": closed, "habits": habits, "reported": reported})
 
 
 def price(accept: Sequence[float], t_draft: float, looks: Sequence[int]) -> None:
@@ -100,9 +104,10 @@ def price(accept: Sequence[float], t_draft: float, looks: Sequence[int]) -> None
     ax.plot([1], [1], "k*", markersize=10, label="plain decoding")
     ax.set(xlabel="Latency a token, in target forwards", ylabel="Target forwards a token (log)", yscale="log")
     ax.legend(fontsize=8.5, ncols=2)
-    figures.display(fig, f"Curves of target forwards against latency over lookaheads {looks[0]} to {looks[-1]}: at acceptance "
-                    f"{accept[-1]} DSI needs from {number(min(table['latency'][-2 * len(looks):-len(looks)]))} target forwards of "
-                    "time a token, and more forwards than SI.", table)
+    figures.display(
+        fig, f"Curves of target forwards against latency over lookaheads {looks[0]} to {looks[-1]}: at acceptance "
+        f"{accept[-1]} DSI needs from {number(min(table['latency'][-2 * len(looks):-len(looks)]))} target forwards of "
+        "time a token, and more forwards than SI.", table)
 
 
 def regrets(accept: Sequence[float], cost) -> None:
@@ -123,7 +128,7 @@ def regrets(accept: Sequence[float], cost) -> None:
 
 
 def timeline(accepts_of: dict, choices: Sequence[tuple[int, int]], t_draft: float, still_at: tuple[int, int]) -> None:
-    """Interactive: who computes what when; ``accepts_of`` by acceptance a path of one stream, ``choices`` (lookahead, servers)."""
+    """Interactive: who computes what when; ``accepts_of`` is a path by acceptance, ``choices`` are (lookahead, servers)."""
     frames, told = [], []
     for a, accepts in accepts_of.items():
         row = []
@@ -137,16 +142,21 @@ def timeline(accepts_of: dict, choices: Sequence[tuple[int, int]], t_draft: floa
             for name, colour, pattern in (("drafts", figures.BLUE, ""), ("verifications", figures.GREEN, "."),
                                           ("thrown away", figures.VERMILION, "/")):
                 spans = kinds.get(name, [])
-                traces.append({"type": "bar", "orientation": "h", "name": name, "y": [_who(w) for w, _, _ in spans],
-                               "base": [round(b, 4) for _, b, _ in spans], "x": [round(e - b, 4) for _, b, e in spans],
-                               "marker": {"color": colour, "pattern": {"shape": pattern}, "line": {"width": 0.5, "color": "white"}}})
-            traces.append({"type": "scatter", "mode": "markers", "name": "token certain", "x": [round(t, 4) for t in line.certain],
-                           "y": ["answer"] * len(line.certain), "marker": {"color": figures.GREY, "symbol": "diamond", "size": 8}})
+                traces.append({
+                    "type": "bar", "orientation": "h", "name": name, "y": [_who(w) for w, _, _ in spans],
+                    "base": [round(b, 4) for _, b, _ in spans], "x": [round(e - b, 4) for _, b, e in spans],
+                    "marker": {"color": colour, "pattern": {"shape": pattern}, "line": {"width": 0.5, "color": "white"}}
+                })
+            traces.append({
+                "type": "scatter", "mode": "markers", "name": "token certain", "x": [round(t, 4) for t in line.certain],
+                "y": ["answer"] * len(line.certain), "marker": {"color": figures.GREY, "symbol": "diamond", "size": 8}
+            })
             row.append(traces)
             si = forms.si_times(accepts, k, 1.0, t_draft)[-1]
-            told.append(f"Acceptance {a}, lookahead {k}, {servers} servers: {len(accepts)} tokens in {number(line.certain[-1])} "
-                        f"target forwards of time, against {number(si)} for SI and {len(accepts)} for plain decoding; "
-                        f"{line.forwards} forwards of the target.")
+            told.append(
+                f"Acceptance {a}, lookahead {k}, {servers} servers: {len(accepts)} tokens in {number(line.certain[-1])} "
+                f"target forwards of time, against {number(si)} for SI and {len(accepts)} for plain decoding; "
+                f"{line.forwards} forwards of the target.")
         frames.append(row)
     i, j = still_at
     a, (k, servers) = list(accepts_of)[i], choices[j]
@@ -158,10 +168,13 @@ def timeline(accepts_of: dict, choices: Sequence[tuple[int, int]], t_draft: floa
         ax.barh(names.index(_who(who)), end - begin, left=begin, color=colour, hatch=hatch, edgecolor="white", height=0.7)
     ax.plot(line.certain, [0] * len(line.certain), "D", color=figures.GREY)
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="Time, in target forwards", ylabel="Who computes")
-    layout = {"height": 380, "barmode": "overlay", "xaxis": {"title": {"text": "Time, in target forwards"}, "rangemode": "tozero"},
-              "yaxis": {"type": "category", "categoryorder": "array",
-                        "categoryarray": ["answer", *[_who(s) for s in range(max(s for _, s in choices) - 1, -1, -1)], "drafter"]},
-              "margin": {"l": 80, "r": 10, "t": 10, "b": 50}, "legend": {"orientation": "h", "y": -0.25}}
+    layout = {
+        "height": 380, "barmode": "overlay",
+        "xaxis": {"title": {"text": "Time, in target forwards"}, "rangemode": "tozero"}, "yaxis": {
+            "type": "category", "categoryorder": "array",
+            "categoryarray": ["answer", *[_who(s) for s in range(max(s for _, s in choices) - 1, -1, -1)], "drafter"]
+        }, "margin": {"l": 80, "r": 10, "t": 10, "b": 50}, "legend": {"orientation": "h", "y": -0.25}
+    }
     figures.interactive(
         "fig-timeline", [{"label": "Acceptance", "values": [str(v) for v in accepts_of], "start": i},
                          {"label": "Lookahead, servers", "values": [f"{k}, {s}" for k, s in choices], "start": j}],
@@ -180,11 +193,14 @@ def engine(seconds) -> None:
     ends = [seconds[..., 1:5].min() * 0.9, seconds[..., 1:5].max() * 1.1]
     ax.plot(ends, ends, **figures.THEORY, label="equal")
     for i, (name, measured, closed) in enumerate((("SI", 1, 3), ("DSI", 2, 4))):
-        ax.plot(seconds[..., closed].ravel(), seconds[..., measured].ravel(), **(figures.style(i) | {"linestyle": ""}), label=name)
+        ax.plot(seconds[..., closed].ravel(), seconds[..., measured].ravel(), **(figures.style(i) | {"linestyle": ""}),
+                label=name)
     ax.set(xscale="log", yscale="log", xlabel="Predicted seconds (log)", ylabel="Measured seconds (log)")
     ax.legend()
     over = seconds[..., 2] / seconds[..., 4]
-    figures.display(fig, f"Scatter of measured against predicted seconds: DSI lies between {number(over.min())} and "
-                    f"{number(over.max())} times its prediction.",
-                    {"predicted SI": seconds[..., 3].ravel(), "measured SI": seconds[..., 1].ravel(),
-                     "predicted DSI": seconds[..., 4].ravel(), "measured DSI": seconds[..., 2].ravel()}, len(seconds), "all runs")
+    figures.display(
+        fig, f"Scatter of measured against predicted seconds: DSI lies between {number(over.min())} and "
+        f"{number(over.max())} times its prediction.", {
+            "predicted SI": seconds[..., 3].ravel(), "measured SI": seconds[..., 1].ravel(),
+            "predicted DSI": seconds[..., 4].ravel(), "measured DSI": seconds[..., 2].ravel()
+        }, len(seconds), "all runs")

@@ -26,7 +26,8 @@ class Speaker:
             raise SpeculationError("the prompt is empty; a model needs at least one token, such as its begin-of-text.")
         limit = getattr(model.config, "max_position_embeddings", None)
         if limit and len(prompt) >= limit:
-            raise SpeculationError(f"the prompt has {len(prompt)} tokens and the model's context {limit}; shorten the prompt.")
+            raise SpeculationError(
+                f"the prompt has {len(prompt)} tokens and the model's context {limit}; shorten the prompt.")
         self.model, self.prompt, self.limit = model, tuple(prompt), limit
         self.cache, self.cached = None, ()
         self.computed = 0  # tokens fed to the model so far
@@ -48,8 +49,8 @@ class Speaker:
             self.cache.crop(keep - len(self.cached))
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            out = self.model(input_ids=torch.tensor([whole[keep:]], device=device), past_key_values=self.cache, use_cache=True,
-                             logits_to_keep=want)
+            out = self.model(input_ids=torch.tensor([whole[keep:]], device=device), past_key_values=self.cache,
+                             use_cache=True, logits_to_keep=want)
         self.cached = whole
         self.computed += len(whole) - keep
         return out.logits[0, -want:].float().cpu()

@@ -1,5 +1,5 @@
-"""Experiments of the chapter: every acceptance path, rates, queues, exact laws, the coordinator on real models, pairs that are
-trained, planning while the acceptance is learnt, and wall-clock runs of the engine."""
+"""Experiments of the chapter: every acceptance path, rates, queues, exact laws, the coordinator on real models, pairs that
+are trained, planning while the acceptance is learnt, and wall-clock runs of the engine."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def rates(cells: Sequence[tuple[float, int, float]], n: int, seeds: Sequence[int
 
 
 def queues(a: float, c: float, k: int, servers: Sequence[int], n: int, seeds: Sequence[int]) -> dict:
-    """Latency a token against servers, [seed, servers, 2]: at lookahead k, and at the least lookahead that the servers bear."""
+    """Latency a token against servers, [seed, servers, 2]: at lookahead k, and at the least that the servers bear."""
     out = np.empty((len(seeds), len(servers), 2))
     for i, s in enumerate(seeds):
         accepts = np.random.default_rng(s).random(n) < a
@@ -86,7 +86,7 @@ def laws(vocabulary: int, depth: int, gen: np.random.Generator) -> dict:
 
 
 def speculated(p: dict, q: dict, k: int, depth: int) -> dict:
-    """Exact law of the first ``depth`` tokens of speculative sampling with lookahead k, by enumeration of drafts and coins."""
+    """Exact law of the first ``depth`` tokens of speculative sampling with lookahead k, every draft and coin."""
     answer: dict = {}
 
     def go(prefix: tuple, drafts: tuple, weight: Fraction) -> None:
@@ -255,7 +255,8 @@ def regrets(accept: Sequence[float], t_target: float, t_draft: float, servers: i
             lengths = np.random.default_rng([int(s), j]).geometric(1 - a, n) - 1
             for k in range(least, most + 1):
                 out[i, j, k - 1] = _played(lengths, k, t_target, t_draft, price, n)
-            out[i, j, -1] = _played(lengths, planning.Adaptive(t_target, t_draft, servers, price, most), t_target, t_draft, price, n)
+            out[i, j, -1] = _played(lengths, planning.Adaptive(t_target, t_draft, servers, price, most), t_target,
+                                    t_draft, price, n)
     return {"cost": out}
 
 

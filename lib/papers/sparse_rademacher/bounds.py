@@ -46,7 +46,7 @@ def sample(model: nn.Module, data) -> Sample:
         [n, features]; y holds -1 and 1 where the model has one score, else class numbers.
     """
     pairs: Iterable = [data] if isinstance(data, tuple | list) and len(data) == 2 and torch.is_tensor(data[0]) else data
-    m, energy, total, largest, margins, classes = 0, 0.0, 0.0, 0.0, [], 1
+    m, energy, total, largest, margins, classes, shape = 0, 0.0, 0.0, 0.0, [], 1, None
     model_on = next(model.parameters()).device
     with torch.no_grad():
         for x, y in pairs:
@@ -59,6 +59,9 @@ def sample(model: nn.Module, data) -> Sample:
                 raise BoundError("the model returns NaN or infinity on this data; no margin exists.")
             classes = out.shape[1]
             margins.append(_margins(out, y.cpu()))
+            if shape is not None and x.shape[1:] != shape:
+                raise BoundError(f"samples have shapes {tuple(shape)} and {tuple(x.shape[1:])}; a bound is about one shape.")
+            shape = x.shape[1:]
             flat = x.detach().cpu().double().flatten(2) if x.ndim > 2 else x.detach().cpu().double()[:, :, None]
             squares = flat.square().sum(1)  # [n, positions]
             energy, m = energy + squares.sum(0).numpy(), m + len(x)
@@ -69,6 +72,9 @@ def sample(model: nn.Module, data) -> Sample:
 
 
 def _margins(out: Tensor, y: Tensor) -> np.ndarray:
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.ndim != 1:
+        raise BoundError(f"labels have shape {tuple(y.shape)}; one number a sample is needed.")
     if out.shape[1] == 1:
         if not set(y.unique().tolist()) <= {-1, 1}:
             raise BoundError("a model with one score needs labels -1 and 1; convert them with 2 * y - 1.")
@@ -99,6 +105,8 @@ def worst_path(layers: list[Layer], energy: np.ndarray, m: int) -> Paths:
     ----------
     energy : sum of squares [positions] of the input over the sample, channels added.
     """
+    if any(a.n_in != len(b.index) for a, b in zip(layers[1:], layers)):
+        raise BoundError("the layers do not fit one another; walk the model again.")
     value, constant = np.ones(1), 0.0  # squared factors at the nodes of a layer's output; at the constant node
     biased = False
     rho, active = 1.0, 0
@@ -183,6 +191,12 @@ def _margin_bound(name: str, s: Sample, delta: float, margin: float | None, rho:
     return best
 
 
+def _readable_twice(data) -> tuple:
+    """Data that can be read twice, and its first inputs; an iterator is kept as a list of its batches."""
+    data = list(data) if iter(data) is data else data
+    return data, data[0] if torch.is_tensor(data[0] if isinstance(data, tuple | list) else None) else next(iter(data))[0]
+
+
 def _check(delta: float) -> None:
     if not 0 < delta < 1:
         raise BoundError(f"delta={delta} is no probability of failure; choose a number between 0 and 1, such as 0.05.")
@@ -226,11 +240,11 @@ def neyshabur(layers: list[Layer], s: Sample, delta: float, margin: float | None
 
 
 def _filters(layers: list[Layer]) -> list[tuple[float, float]]:
-    """Spectral norm of each filter as a matrix, and the sum of its rows' norms."""
+    """Spectral norm of each filter as a matrix; the sum over outputs and kernel positions of norms over input channels."""
     out = []
     for v in layers:
         rows = v.weight.flatten(1)
-        out.append((float(torch.linalg.matrix_norm(rows, 2)), float(rows.norm(dim=1).sum())))
+        out.append((float(torch.linalg.matrix_norm(rows, 2)), float(v.weight.norm(dim=1).sum())))
     return out
 
 
@@ -322,7 +336,7 @@ def bound(model: nn.Module, data, delta: float = 0.05, margin: float | None = No
     BoundError : what the theorem does not cover, and impossible numbers.
     """
     _check(delta)
-    first = data[0] if isinstance(data, tuple | list) and torch.is_tensor(data[0]) else next(iter(data))[0]
+    data, first = _readable_twice(data)
     layers = walk(model, first)
     return sparse(layers, sample(model, data), delta, margin)
 
@@ -331,6 +345,6 @@ def all_bounds(model: nn.Module, data, delta: float = 0.05, margin: float | None
                which: tuple[str, ...] = tuple(PEERS)) -> dict[str, Bound]:
     """The chapter's bound and its peers on one network and sample; see :func:`bound`."""
     _check(delta)
-    first = data[0] if isinstance(data, tuple | list) and torch.is_tensor(data[0]) else next(iter(data))[0]
+    data, first = _readable_twice(data)
     layers, s = walk(model, first), sample(model, data)
     return {"sparse": sparse(layers, s, delta, margin)} | {k: PEERS[k](layers, s, delta, margin) for k in which}

@@ -16,6 +16,7 @@ from .trees import Trees
 from .walk import Layer, walk
 
 DELTA = 0.05
+CAP = 1e9  # what an infinite bound counts as, where a net has collapsed
 
 
 def proof_steps(m: int, size: int, seeds: Sequence[int]) -> dict:
@@ -182,7 +183,7 @@ def certified(kernels, width: int, decay: float, m: int, n_held: int, steps: int
     out = np.empty((len(seeds), 2, 4))
     x, y = shuffled_digits()
     for i, s in enumerate(seeds):
-        gen = torch.Generator().manual_seed(int(s))
+        gen = torch.Generator().manual_seed(int(s) + 900_000)  # not the stream of the initial weights, where the prior sits
         order = torch.randperm(len(x), generator=gen)
         digit = torch.tensor(x)[order], torch.tensor(1.0 - 2.0 * (y % 2))[order]
         tasks = [(*(trees.stripes(n, 8, noise, gen) for n in (m, n_held, 20_000)), 6.0),
@@ -254,6 +255,14 @@ def sweep(sets, widths, m: int, steps: int, decays, lr: float, noise: float, see
                 found.append((judged(nets, *choice, energies(choice[0]))[:, 0].mean(), judged(nets, x, y, energies(x))[:, 0]))
             out[:, t, w] = min(found, key=lambda f: f[0])[1]
     return {"total": out}
+
+
+def widening(trace: np.ndarray) -> np.ndarray:
+    """log2 of the bound at the end of the widest net over the narrowest, [seed], of traces [seed, width, reading, 6]; where
+    one of them has collapsed, log2 of the cap."""
+    ends = np.asarray(trace, float)[:, [0, -1], -1, 0]
+    fine = np.isfinite(ends).all(1) & (ends < CAP).all(1)
+    return np.where(fine, np.log2(np.minimum(ends[:, 1], CAP) / np.minimum(ends[:, 0], CAP)), np.log2(CAP))
 
 
 def closed_form(layers: int, side: int) -> dict[str, float]:

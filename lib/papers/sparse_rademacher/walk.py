@@ -17,10 +17,11 @@ from .geometry import reads
 CONVS, POOLS = (nn.Conv1d, nn.Conv2d, nn.Conv3d), (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 MAXES, NORMS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 MEANS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+SPATIAL = {t: d + 1 for group in (CONVS, POOLS, MAXES, MEANS) for d, t in enumerate(group)}
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 SMOOTH = (nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Mish, nn.Softmax, nn.Hardtanh, nn.ReLU6)
 RELUS = {F.relu, torch.relu, torch.relu_, "relu", "relu_"}
-VIEWS = {torch.flatten, "flatten", "view", "reshape", torch.reshape, "squeeze", torch.squeeze, operator.getitem}
+VIEWS = {torch.flatten, "flatten", "view", "reshape", torch.reshape, "squeeze", torch.squeeze}
 SKIPS = {operator.add, operator.iadd, torch.add, "add", "add_", torch.cat, operator.mul, torch.mul, "mul"}
 
 
@@ -121,6 +122,8 @@ def _fold(layer: Layer, m) -> Layer:
 
 def _trace(model: nn.Module) -> fx.GraphModule:
     for name, m in model.named_modules():
+        if m._forward_hooks or m._forward_pre_hooks:
+            raise BoundError(f"{name or 'the model'} has forward hooks, which may change what it computes; remove them.")
         if isinstance(m, nn.MultiheadAttention) or "Attention" in type(m).__name__:
             raise BoundError(f"the model attends ({name or type(m).__name__}): a product of two functions of the input is no "
                              "layer of the theorem.")
@@ -163,7 +166,7 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
                 raise BoundError(f"the output of {node.name} is read twice: a skip connection or a branch, which is no chain "
                                  "of layers; the theorem does not cover it.")
             if node.op == "placeholder":
-                env[node] = x[:1]
+                env[node] = torch.zeros_like(x[:1])  # in-place layers must not reach the caller's data
                 grid = (x.shape[1], tuple(x.shape[2:]))
                 continue
             if node.op == "output":
@@ -192,6 +195,11 @@ def _in(what, group: set) -> bool:
 def _step(node, what, before: Tensor, after: Tensor, grid, layers: list[Layer]) -> tuple[int, tuple[int, ...]]:
     """Append what one node of the graph does to ``layers``; returns channels and positions of its output."""
     name, spatial = str(node.target), list(range(2, before.ndim))
+    wants = next((d for t, d in SPATIAL.items() if isinstance(what, t)), len(spatial))
+    if wants != len(spatial):
+        raise BoundError(
+            f"{name} works on {wants} spatial axes and gets a tensor with {len(spatial)}; torch reads it as another "
+            "shape than it has.")
     if isinstance(what, CONVS):
         layers.append(_conv(name, what, before))
     elif isinstance(what, nn.Linear):
@@ -221,7 +229,7 @@ def _step(node, what, before: Tensor, after: Tensor, grid, layers: list[Layer]) 
     elif isinstance(what, nn.PReLU):
         raise BoundError(f"{name} trains its slope, and the theorem is about a fixed activation; use LeakyReLU.")
     elif isinstance(what, nn.Flatten) or _in(what, VIEWS):
-        if after.ndim > 2 or after.numel() != before.numel() or len(after) != len(before):
+        if after.ndim not in (1, 2) or after.numel() != before.numel() or len(after) != len(before):
             raise BoundError(f"{name} reshapes to {tuple(after.shape)}; only a flatten to [n, features] keeps positions "
                              "apart.")
         return grid
@@ -243,6 +251,7 @@ def _activate(layers: list[Layer]) -> None:
     """Mark the last map: one factor 2 pays for the activations and maxima up to the next map, whatever their order."""
     i = max((k for k, v in enumerate(layers) if v.kind == "map"), default=None)
     if i is None:
-        raise BoundError("an activation or a pooling stands where no convolution or linear layer precedes it; apply it to the "
-                         "data instead.")
+        raise BoundError(
+            "an activation or a pooling stands where no convolution or linear layer precedes it; apply it to the "
+            "data instead.")
     layers[i] = replace(layers[i], active=True)
