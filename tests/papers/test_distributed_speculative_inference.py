@@ -23,7 +23,7 @@ from lib.papers.distributed_speculative_inference import (
     trials,
     virtual,
 )
-from lib.papers.distributed_speculative_inference.workers import Port
+from lib.papers.distributed_speculative_inference.workers import Mailbox, Port
 
 PROMPT, NOISE = (1, 2, 3), dsi.SharedNoise(1)
 
@@ -102,6 +102,9 @@ def test_impossible_numbers_are_refused():
         dsi.simulate([True], 1, 1.0, 0.2, 0)
     with pytest.raises(dsi.SpeculationError, match="both are positive"):
         dsi.simulate([True], 1, 1.0, 0.0, 1)
+    for bad in (lambda: dsi.SharedNoise(0, 0.0), lambda: dsi.Rejection(-1)):
+        with pytest.raises(dsi.SpeculationError, match="temperature"):
+            bad()
     for kw, why in (({"servers": 0}, "at least one copy"), ({"acceptance": 1.2}, "no probability"), ({
             "t_draft": 50.0
     }, "slower than"), ({"t_target": float("nan")}, "both are positive")):
@@ -272,6 +275,8 @@ def test_a_drafter_lost_in_the_middle_of_a_block_leaves_nothing_waiting():
     assert policy.verified(0, [7]) == [] and policy.tokens == [7]
     (command,) = policy.lost_drafter()
     assert command.task.want == 1 and command.task.tokens == (7,)
+    assert policy.drafted(0, 1, 9) == [] and len(policy.drafts) == 1, "a drafter that comes back is not believed"
+    assert policy.accepted == 1 and policy.judged == 1
 
 
 def test_without_servers_the_answer_ends_clearly():
@@ -341,11 +346,75 @@ def test_ray_is_asked_for_clearly_or_works():
         cluster.shutdown()
 
 
-def test_ports_wait_and_keep_order():
-    here, there = Port.pair()
-    assert not there.poll() and not there.poll(0.01)
-    here.send(1), here.send(2)
-    assert there.poll(0.1) and there.poll() and there.recv() == 1 and there.recv() == 2
+def test_mailboxes_keep_order_and_drop_what_is_superseded():
+    box = Mailbox()
+    port = Port(box, box)
+    assert not port.poll() and not port.poll(0.01)
+    port.send(("verify", 1))
+    port.send(("cancel",))
+    assert port.poll(0.1) and port.poll() and port.recv() == ("verify", 1) and port.recv() == ("cancel",)
+    for i in range(1000):
+        port.send(("draft", i))
+    assert port.recv() == ("draft", 999) and not port.poll()
+    port.send(("verify", 2))
+    port.send(("begin", 3))
+    assert port.recv() == ("begin", 3) and not port.poll()
+
+
+@pytest.mark.parametrize("who", ["drafter", "server"])
+def test_who_hangs_for_long_blocks_no_one(who):
+    target, _ = pair(1.0)
+    stranger = pairs.early_exit(64, 32, 2, 1, 1.0, 9)[1]  # hardly ever right: many segments, many messages
+    made = iter([Faulty(target, 3, 30.0) if who == "server" else target, target])
+    lock = threading.Lock()
+
+    def next_target():
+        with lock:
+            return next(made)
+
+    want = dsi.plain(target, PROMPT, 150).tokens
+    with dsi.Engine(next_target, lambda: Faulty(stranger, 3, 30.0) if who == "drafter" else stranger, 2, patience=1.0) as e:
+        got = e.generate(PROMPT, 150, 2)
+    assert got.tokens == want and (len(got.notes) == 1 or got.seconds < 1.0)
+
+
+def test_a_bad_request_harms_no_later_one():
+    target, drafter = pair()
+    with dsi.Engine(lambda: target, lambda: drafter, 2) as e:
+        for prompt, why in (((), "prompt is empty"), ((1,) * 512, "shorten the prompt"), ((1, 64), "outside of 0 to 63")):
+            with pytest.raises(dsi.SpeculationError, match=why):
+                e.generate(prompt, 4, 2)
+        with pytest.raises(dsi.SpeculationError, match="context is full after 8 of 20"):
+            e.generate((1,) * 505, 20, 4)
+        with pytest.raises(dsi.SpeculationError, match="whole number"):
+            e.generate(PROMPT, 4, 1.5)
+        a, b = e.stream(PROMPT, 5, 1), e.stream(PROMPT, 5, 1)
+        next(a)
+        with pytest.raises(dsi.SpeculationError, match="still streaming"):
+            next(b)
+        a.close()
+        assert e.generate(PROMPT, 6, 2).tokens == dsi.plain(target, PROMPT, 6).tokens
+    with pytest.raises(dsi.SpeculationError, match="share the target's tokenizer"):
+        dsi.Engine(lambda: target, lambda: pairs.early_exit(32, 32, 2, 1, 1.0, 0)[1], 1)
+
+
+def test_end_of_text_near_the_end_of_the_context_is_that_of_plain_decoding():
+    target, _ = pair(1.0)
+    prompt = tuple(int(v) for v in np.random.default_rng(0).integers(0, 64, 500))
+    eos = dsi.plain(target, prompt, 7).tokens[6]
+    want = dsi.plain(target, prompt, 40, eos=eos).tokens
+    assert dsi.generate(target, target, prompt, 40, "dsi", 16, 2, eos=eos).tokens == want and len(want) <= 7
+
+
+def test_a_drafter_with_a_shorter_context_only_stops_drafting():
+    target = pair(1.0)[0]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        short = pairs.llama(64, 32, 1, context=8)
+    with dsi.Engine(lambda: target, lambda: short, 2) as e:
+        for prompt in (PROMPT, (1,) * 20, PROMPT):
+            got = e.generate(prompt, 12, 3)
+            assert got.tokens == dsi.plain(target, prompt, 12).tokens and not got.notes
 
 
 # measuring, pairs, experiments

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import SpeculationError
+
 
 def _uniform(seed: int, position: int, stream: int, n: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, 4 * position + stream])).random(n)
@@ -39,14 +41,22 @@ class Greedy:
 
 
 @dataclass(frozen=True)
-class SharedNoise:
+class _Seeded:
+    seed: int
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        if not self.temperature > 0 or self.seed < 0:
+            raise SpeculationError(f"seed={self.seed} and temperature={self.temperature} are impossible; a seed is 0 or more "
+                                   "and a temperature positive; Greedy() is temperature 0.")
+
+
+@dataclass(frozen=True)
+class SharedNoise(_Seeded):
     """Sampling by Gumbel noise that drafter and target share at each position.
 
     The answer is the one that plain sampling with the same seed gives, token by token, whatever the drafter does.
     """
-
-    seed: int
-    temperature: float = 1.0
 
     def draft(self, logits, position: int) -> tuple[int, None]:
         return self.verdict(logits, position), None
@@ -60,15 +70,13 @@ class SharedNoise:
 
 
 @dataclass(frozen=True)
-class Rejection:
+class Rejection(_Seeded):
     """Speculative sampling by rejection: the answer has exactly the target's law, not the same tokens.
 
     A draft x of law q is kept with probability ``min(1, p(x) / q(x))``, else a token is drawn from the positive part of
-    p - q.
+    p - q. Where no draft is there in time a token of law p is drawn: whether one is there does not depend on this position's
+    coins.
     """
-
-    seed: int
-    temperature: float = 1.0
 
     def draft(self, logits, position: int) -> tuple[int, np.ndarray]:
         q = _law(logits, self.temperature)

@@ -26,7 +26,6 @@ class Task:
     start: int
     want: int
     tokens: tuple[int, ...]
-    extras: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ class Coordinator:
                  settle: Callable[[Any, tuple | None, int], int] = same_token,
                  is_last: Callable[[int], bool] = lambda token: False):
         choose = lookahead if callable(lookahead) else lambda accepted, judged: lookahead
-        if n_tokens < 1 or choose(0, 0) < 1 or len(set(servers)) < 1:
+        if n_tokens < 1 or not isinstance(choose(0, 0), int) or choose(0, 0) < 1 or len(set(servers)) < 1:
             raise SpeculationError(f"{n_tokens} tokens, lookahead {lookahead} and {len(servers)} servers are not possible; "
-                                   "each is at least 1.")
+                                   "each is a whole number of at least 1.")
         self.n, self.choose, self.settle, self.is_last = n_tokens, choose, settle, is_last
         self.tokens: list[int] = []
         self.done, self.epoch, self.base = False, -1, 0
@@ -100,7 +99,7 @@ class Coordinator:
 
     def drafted(self, epoch: int, position: int, token: int, extra: Any = None) -> list:
         """The drafter proposes a token at a position."""
-        if self.done or epoch != self.epoch or position != self.base + len(self.drafts):
+        if self.done or self.drafter_lost or epoch != self.epoch or position != self.base + len(self.drafts):
             return []
         self.drafts.append((token, extra))
         rest = self.n - 1 - self.base
@@ -123,7 +122,13 @@ class Coordinator:
             self.verdicts.setdefault(task.start + i, v)
         return self._settle() + self._dispatch()
 
-    def lost(self, server: int) -> list:
+    def paused(self, epoch: int) -> list:
+        """The drafter can draft no further in this segment: what it drafted is verified."""
+        if epoch == self.epoch and len(self.drafts) > self.sent and not self.done:
+            self._block()
+        return self._dispatch()
+
+    def lost(self, server: int, why: str = "unknown") -> list:
         """A server died or hangs: its task goes to another."""
         task = self.busy.pop(server, None)
         if server in self.idle:
@@ -132,16 +137,14 @@ class Coordinator:
         if task is not None and task.epoch == self.epoch and not self.done:
             self.queue.appendleft(task)
         if not self.idle and not self.busy and not self.done:
-            raise SpeculationError(f"no target server is left after {len(self.servers_lost)} failures; "
+            raise SpeculationError(f"no target server is left after {len(self.servers_lost)} failures, the last: {why}; "
                                    f"{len(self.tokens)} of {self.n} tokens are certain and kept.")
         return self._dispatch()
 
     def lost_drafter(self) -> list:
         """The drafter died or hangs: what it drafted is verified, and the answer goes on as plain decoding."""
         self.drafter_lost = True
-        if len(self.drafts) > self.sent and not self.done:
-            self._block()
-        return self._dispatch()
+        return self.paused(self.epoch)
 
     def _segment(self) -> list:
         self.epoch += 1
@@ -156,7 +159,7 @@ class Coordinator:
 
     def _block(self) -> None:
         new, prefix = self.drafts[self.sent:], tuple(self.tokens[:self.base]) + tuple(t for t, _ in self.drafts)
-        self.queue.append(Task(self.epoch, self.base + self.sent + 1, len(new), prefix, tuple(e for _, e in new)))
+        self.queue.append(Task(self.epoch, self.base + self.sent + 1, len(new), prefix))
         self.sent = len(self.drafts)
 
     def _settle(self) -> list:
@@ -170,7 +173,7 @@ class Coordinator:
                 self.done = True
                 self.queue.clear()
                 return [Cancel(s) for s in self.busy]
-            self.judged += 1
+            self.judged += draft is not None
             if draft is None or draft[0] != token:
                 return self._segment()
             self.accepted += 1

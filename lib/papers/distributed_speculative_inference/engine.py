@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .checks import check_pair, check_prompt, check_vocabularies
 from .choice import Greedy
 from .coordinator import Cancel, Coordinator, Draft, Verify
 from .errors import SpeculationError
@@ -35,8 +36,9 @@ class Answer:
 
 
 def _checked(n_tokens: int, lookahead) -> None:
-    if n_tokens < 1 or not callable(lookahead) and lookahead < 1:
-        raise SpeculationError(f"{n_tokens} tokens and lookahead {lookahead} are not possible; each is at least 1.")
+    if n_tokens < 1 or not callable(lookahead) and (not isinstance(lookahead, int) or lookahead < 1):
+        raise SpeculationError(f"{n_tokens} tokens and lookahead {lookahead} are not possible; each is a whole number of at "
+                               "least 1.")
 
 
 def plain(target: Any, prompt: Sequence[int], n_tokens: int, choice=Greedy(), pace: float = 0.0,  # noqa: B008 (frozen)
@@ -96,14 +98,6 @@ def _pause(deadline: float) -> float:
     return time.monotonic()
 
 
-def check_pair(target: Any, drafter: Any) -> None:
-    """Refuse a pair whose token ids do not mean the same."""
-    a, b = target.config.vocab_size, drafter.config.vocab_size
-    if a != b:
-        raise SpeculationError(
-            f"the target has {a} token ids and the drafter {b}; a drafter must share the target's tokenizer.")
-
-
 class Engine:
     """DSI on a drafter and ``servers`` copies of a target that run at once.
 
@@ -124,18 +118,24 @@ class Engine:
             raise SpeculationError(f"servers={servers} is not possible; DSI needs at least one copy of the target.")
         if transport not in TRANSPORTS:
             raise SpeculationError(f"transport={transport!r} is not known; choose one of {', '.join(TRANSPORTS)}.")
-        self.patience, self.number, self.heard = patience, 0, 0.0
+        self.patience, self.number, self.heard, self.due, self.open = patience, 0, 0.0, 0, False
         self.alive, self.drafter_alive = set(range(servers)), True
         self.notes: list[str] = []
         self.transport = TRANSPORTS[transport](make_target, make_drafter, servers, **kw)
-        waiting, end = {*range(servers), DRAFTER}, time.monotonic() + max(patience, 60.0)
+        waiting, end, self.facts = {*range(servers), DRAFTER}, time.monotonic() + max(patience, 180.0), {}
         while waiting:
             got = self.transport.receive(0.1)
             if got and got[1][0] == "ready":
                 waiting.discard(got[0])
+                self.facts[got[0]] = got[1][1:]
             elif got or time.monotonic() > end:
                 self.close()
                 raise SpeculationError(f"a worker could not start ({got[1][2] if got else 'no answer'}).")
+        try:
+            check_vocabularies(self.facts[0][0], self.facts[DRAFTER][0])
+        except SpeculationError:
+            self.close()
+            raise
 
     def __enter__(self) -> Engine:
         return self
@@ -165,11 +165,14 @@ class Engine:
         answer : filled on the way.
         """
         _checked(n_tokens, lookahead)
+        room = check_prompt(prompt, *self.facts[0])
+        if self.open:
+            raise SpeculationError("this engine is still streaming another answer; finish or close that stream first.")
         if not self.alive:
             raise SpeculationError("no target server is left; make a new engine.")
         answer = Answer() if answer is None else answer
-        self.number += 1
-        policy = Coordinator(n_tokens, lookahead, sorted(self.alive), choice.settle, lambda t: t == eos)
+        self.number, self.open, self.due = self.number + 1, True, 0
+        policy = Coordinator(min(n_tokens, room), lookahead, sorted(self.alive), choice.settle, lambda t: t == eos)
         policy.drafter_lost = not self.drafter_alive
         for name in (*sorted(self.alive), *((DRAFTER,) if self.drafter_alive else ())):
             self.transport.send(name, ("begin", self.number, tuple(prompt), choice, *pace))
@@ -184,10 +187,13 @@ class Engine:
                 while told < len(policy.tokens):
                     told += 1
                     yield policy.tokens[told - 1]
+                if policy.done and len(policy.tokens) == room < n_tokens and policy.tokens[-1] != eos:
+                    raise SpeculationError(f"the model's context is full after {room} of {n_tokens} tokens; generate fewer.")
                 if policy.done:
                     return
                 self._obey(self._next(policy, since, answer), since)
         finally:
+            self.open = False
             for name in since:
                 self.transport.send(name, ("cancel",))
             if self.drafter_alive:
@@ -195,26 +201,32 @@ class Engine:
 
     def _next(self, policy: Coordinator, since: dict, answer: Answer) -> list:
         """Commands after the next event, or after a server has kept us waiting too long."""
-        wait = min((t + self.patience for t in since.values()), default=time.monotonic() + 0.05) - time.monotonic()
-        got = self.transport.receive(max(0.0, wait))
+        heard = {**since, DRAFTER: self.heard} if self.drafter_alive and self.due else since
+        now = time.monotonic()
+        late = [name for name, t in heard.items() if now - t >= self.patience]
+        if late:
+            return [c for name in late for c in self._lost(name, "it does not answer", policy, since, answer)]
+        got = self.transport.receive(min((t + self.patience - now for t in heard.values()), default=0.05))
         if got is None:
-            if not since and self.drafter_alive and time.monotonic() - self.heard >= self.patience:
-                return self._lost(DRAFTER, "it does not answer", policy, since, answer)
-            late = [s for s, t in since.items() if time.monotonic() - t >= self.patience]
-            return [c for s in late for c in self._lost(s, "it does not answer", policy, since, answer)]
+            return []
         name, message = got
         if message[0] == "failed":
             return self._lost(name, message[2], policy, since, answer)
         if message[0] == "ready" or message[1] != self.number:
             return []
+        if message[0] == "paused":
+            self.due = self.due if message[2] != policy.epoch else 0
+            return policy.paused(message[2])
         if message[0] == "drafted":
-            self.heard = time.monotonic()
+            self.heard, self.due = time.monotonic(), self.due - (message[2] == policy.epoch)
             return policy.drafted(*message[2:])
         since.pop(name, None)
         return policy.verified(name, message[2])
 
     def _lost(self, name: int, why: str, policy: Coordinator, since: dict, answer: Answer) -> list:
         if name == DRAFTER:
+            if not self.drafter_alive:
+                return []
             self.drafter_alive = False
             answer.notes.append(f"the drafter was lost ({why}); the target went on alone")
             return policy.lost_drafter()
@@ -223,19 +235,19 @@ class Engine:
         self.alive.discard(name)
         since.pop(name, None)
         answer.notes.append(f"target server {name} was lost ({why}); {len(self.alive)} are left")
-        return policy.lost(name)
+        return policy.lost(name, why)
 
     def _obey(self, commands: list, since: dict) -> None:
         for c in commands:
             now = time.monotonic()
             if isinstance(c, Verify):
                 since[c.server] = now
-                self.transport.send(c.server, ("verify", now, c.task))
+                self.transport.send(c.server, ("verify", c.task))
             elif isinstance(c, Cancel):
                 self.transport.send(c.server, ("cancel",))
             elif isinstance(c, Draft) and self.drafter_alive:
-                self.heard = now
-                self.transport.send(DRAFTER, ("draft", now, c.epoch, c.tokens, c.count))
+                self.heard, self.due = now, c.count
+                self.transport.send(DRAFTER, ("draft", c.epoch, c.tokens, c.count))
 
 
 def generate(target: Any, drafter: Any, prompt: Sequence[int], n_tokens: int, method: str = "dsi", lookahead: int = 1,
@@ -258,7 +270,5 @@ def generate(target: Any, drafter: Any, prompt: Sequence[int], n_tokens: int, me
         return plain(target, prompt, n_tokens, **kw)
     if method == "si":
         return si(target, drafter, prompt, n_tokens, lookahead, **kw)
-    check_pair(target, drafter)
-    Speaker(target, prompt), Speaker(drafter, prompt)
     with Engine(lambda: target, lambda: drafter, servers) as engine:
         return engine.generate(prompt, n_tokens, lookahead, **kw)

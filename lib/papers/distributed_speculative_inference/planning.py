@@ -12,7 +12,7 @@ import numpy as np
 from lib import show, stats
 
 from . import forms
-from .engine import check_pair
+from .checks import check_pair
 from .errors import SpeculationError
 from .speakers import Speaker
 
@@ -63,7 +63,7 @@ def plan(t_target: float, t_draft: float, acceptance: float, servers: int, gain:
                                "alone.")
     counts = np.arange(1, servers + 1)
     looks = forms.least_lookahead(counts, t_target, t_draft)
-    rates = np.minimum(forms.dsi_rate(acceptance, looks, t_target, t_draft), t_target)
+    rates = forms.dsi_rate(acceptance, looks, t_target, t_draft)
     best = 0
     for i in range(1, servers):
         if rates[i] <= (1 - gain) ** (i - best) * rates[best]:
@@ -117,7 +117,7 @@ class Measured:
 
     def plan(self, servers: int) -> Plan:
         """The plan for these measurements."""
-        return plan(self.t_target[0], min(self.t_draft[0], self.t_target[0]), self.acceptance[0], servers)
+        return plan(self.t_target[0], self.t_draft[0], self.acceptance[0], servers)
 
     def _repr_mimebundle_(self, **kw) -> dict:
         rows = [[n, *(stats.number(v) for v in t)] for n, t in
@@ -134,8 +134,8 @@ def measure(target: Any, drafter: Any, prompts: Sequence[Sequence[int]], n_token
     from .choice import Greedy
     choice = Greedy() if choice is None else choice
     check_pair(target, drafter)
-    if not len(prompts):
-        raise SpeculationError("no prompt was given; measure needs at least one.")
+    if not len(prompts) or n_tokens < 1:
+        raise SpeculationError("no prompt or no token was asked for; measure needs at least one of each.")
     seconds: dict[str, list[float]] = {"target": [], "draft": []}
     hits = trials = 0
     for prompt in prompts:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from .checks import check_prompt
 from .errors import SpeculationError
 
 
@@ -22,12 +23,8 @@ class Speaker:
     """
 
     def __init__(self, model: nn.Module, prompt: Sequence[int]):
-        if len(prompt) < 1:
-            raise SpeculationError("the prompt is empty; a model needs at least one token, such as its begin-of-text.")
         limit = getattr(model.config, "max_position_embeddings", None)
-        if limit and len(prompt) >= limit:
-            raise SpeculationError(
-                f"the prompt has {len(prompt)} tokens and the model's context {limit}; shorten the prompt.")
+        check_prompt(prompt, model.config.vocab_size, limit)
         self.model, self.prompt, self.limit = model, tuple(prompt), limit
         self.cache, self.cached = None, ()
         self.computed = 0  # tokens fed to the model so far

@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from .errors import SpeculationError
-from .workers import Port, draft, serve
+from .workers import Mailbox, Port, draft, serve
 
 DRAFTER = -1
 
@@ -23,9 +23,8 @@ class Threads:
         self.events: queue.Queue = queue.Queue(256)
         self.ports, self.threads = {}, []
         for name in (*range(servers), DRAFTER):
-            inbox: queue.Queue = queue.Queue(64)
-            self.ports[name] = inbox
-            port = Port(inbox, _Tagged(name, self.events))
+            self.ports[name] = Mailbox()
+            port = Port(self.ports[name], _Tagged(name, self.events))
             work, make = (draft, make_drafter) if name == DRAFTER else (serve, make_target)
             self.threads.append(threading.Thread(target=_guarded, args=(work, port, make), daemon=True))
             self.threads[-1].start()
@@ -44,10 +43,7 @@ class Threads:
     def close(self, patience: float = 2.0) -> None:
         """End all workers; a hanging thread is left behind as a daemon."""
         for inbox in self.ports.values():
-            try:
-                inbox.put_nowait(None)
-            except queue.Full:
-                pass
+            inbox.put(None)
         end = time.monotonic() + patience
         for t in self.threads:
             while t.is_alive() and time.monotonic() < end:
@@ -86,21 +82,19 @@ class Processes:
 
     def __init__(self, make_target: Callable[[], Any], make_drafter: Callable[[], Any], servers: int):
         context = multiprocessing.get_context("spawn")
-        self.connections, self.processes = {}, {}
+        self.connections, self.processes, self.boxes = {}, {}, {}
         for name in (*range(servers), DRAFTER):
             here, there = context.Pipe()
             work, make = (draft, make_drafter) if name == DRAFTER else (serve, make_target)
             process = context.Process(target=_child, args=(work, there, make), daemon=True)
             process.start()
             there.close()
-            self.connections[name], self.processes[name] = here, process
+            self.connections[name], self.processes[name], self.boxes[name] = here, process, Mailbox()
+            threading.Thread(target=_pump, args=(self.boxes[name], here), daemon=True).start()
 
     def send(self, name: int, message) -> None:
         """Give a message to a worker; what a dead one does not take, :meth:`receive` reports."""
-        try:
-            self.connections[name].send(message)
-        except (BrokenPipeError, OSError, KeyError):
-            pass
+        self.boxes[name].put(message)
 
     def receive(self, seconds: float) -> tuple | None:
         """The next ``(worker, message)``, or None after some seconds; a death is the message ``failed``."""
@@ -116,7 +110,7 @@ class Processes:
 
     def close(self, patience: float = 2.0) -> None:
         """End all processes, by force after some seconds."""
-        for name in list(self.connections):
+        for name in self.boxes:
             self.send(name, None)
         for p in self.processes.values():
             p.join(patience / 2)
@@ -125,6 +119,18 @@ class Processes:
                 p.join()
         for c in self.connections.values():
             c.close()
+
+
+def _pump(box: Mailbox, connection) -> None:
+    """Carry messages to a process, so that a full pipe keeps no one waiting but this thread."""
+    while True:
+        message = box.get()
+        try:
+            connection.send(message)
+        except (BrokenPipeError, OSError):
+            return
+        if message is None:
+            return
 
 
 class RayActors:
@@ -139,7 +145,12 @@ class RayActors:
         if not ray.is_initialized():
             ray.init(log_to_driver=False)
         self.ray = ray
-        actor = ray.remote(max_concurrency=3, num_gpus=num_gpus, num_cpus=num_cpus, max_restarts=0)(_Actor)
+        class Actor(_Actor):  # one thread for each direction, so that messages keep their order
+            push = ray.method(concurrency_group="push")(_Actor.push)
+            pull = ray.method(concurrency_group="pull")(_Actor.pull)
+
+        actor = ray.remote(concurrency_groups={"push": 1, "pull": 1}, num_gpus=num_gpus, num_cpus=num_cpus,
+                           max_restarts=0)(Actor)
         self.actors = {name: actor.remote("draft" if name == DRAFTER else "serve",
                                           make_drafter if name == DRAFTER else make_target)
                        for name in (*range(servers), DRAFTER)}
@@ -174,14 +185,15 @@ class _Actor:
     """Runs a worker in a thread of its own; ``push`` and ``pull`` are its mailbox."""
 
     def __init__(self, work: str, make):
-        self.port, there = Port.pair()
-        threading.Thread(target=_guarded, args=(draft if work == "draft" else serve, there, make), daemon=True).start()
+        self.inbox, self.outbox = Mailbox(), queue.Queue(256)
+        threading.Thread(target=_guarded, args=(draft if work == "draft" else serve, Port(self.inbox, self.outbox), make),
+                         daemon=True).start()
 
     def push(self, message) -> None:
-        self.port.send(message)
+        self.inbox.put(message)
 
     def pull(self):
-        return self.port.recv()
+        return self.outbox.get()
 
 
 TRANSPORTS = {"threads": Threads, "processes": Processes, "ray": RayActors}
