@@ -23,6 +23,7 @@ from lib.papers.distributed_speculative_inference import (
     trials,
     virtual,
 )
+from lib.papers.distributed_speculative_inference.simulation import simulate_si
 from lib.papers.distributed_speculative_inference.workers import Mailbox, Port
 
 PROMPT, NOISE = (1, 2, 3), dsi.SharedNoise(1)
@@ -69,6 +70,7 @@ def test_simulator_and_formula_agree_and_too_few_servers_queue():
         need = int(forms.servers_needed(k, 1.0, c))
         assert (dsi.simulate(paths, k, 1.0, c, need).times[:, :7 - k - 1] == pytest.approx(
             forms.dsi_times(paths, k, 1.0, c)[:, :7 - k - 1]))
+        assert [simulate_si(p, k, 1.0, c) for p in paths] == pytest.approx(forms.si_times(paths, k, 1.0, c)[:, -1])
     few, many = (dsi.simulate(paths, 1, 1.0, 0.2, s) for s in (1, 9))
     assert (few.times[:, -1] >= many.times[:, -1] - 1e-9).all() and few.waited.max() > 1 and many.waited.max() == 0
     assert (many.forwards >= 7 - np.cumsum(paths[:, :-1], 1)[:, -1]).all() and (many.drafts <= 6 * 7).all()
