@@ -14,12 +14,12 @@ from .errors import SpeculationError
 class Speaker:
     """One sequence's view of a Hugging Face causal language model; weights may be shared, the cache is its own.
 
+    ``logits(tokens, want)`` returns [want, V] logits of the ``want`` positions that end behind ``tokens``.
+
     Parameters
     ----------
     model : any ``transformers`` causal LM at evaluation whose cache can be cropped.
     prompt : token ids that precede every answer, at least one.
-
-    ``logits(tokens, want)`` returns [want, V] logits of the ``want`` positions that end behind ``tokens``.
     """
 
     def __init__(self, model: nn.Module, prompt: Sequence[int]):
