@@ -45,3 +45,17 @@ def edit(mini):
         assert old in text
         path.write_text(text.replace(old, new))
     return change
+
+
+@pytest.fixture
+def cell():
+    """Names that a code cell of a chapter defines: ``cell(slug, name, **given)``; numpy is given as ``np``."""
+    import numpy as np
+
+    from lib.book.pages import chapter
+
+    def run(slug, name, **given):
+        names = {"np": np, **given}
+        exec(next(c.source for c in chapter(slug).cells if c.name == name), names)
+        return names
+    return run

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from lib import models
-from lib.book.pages import chapter
 from lib.papers import canonical_representation as cr
 from lib.papers.canonical_representation import exercises, factorial, linear, nets, tasks, trials
 
@@ -369,16 +368,10 @@ def test_the_small_models_have_the_shapes_they_say():
     assert torch.allclose(gpt(ids)[:, :-1], gpt(changed)[:, :-1], atol=1e-6)  # no look into the future
 
 
-def cell(name):
-    source = next(c.source for c in chapter("canonical-representation").cells if c.name == name)
-    namespace = {"np": np}
-    exec(source, namespace)
-    return namespace
-
-
-def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers():
-    assert exercises.check_baseline(cell("exercise-baseline")["baseline_of"]).startswith("not written yet")
-    solution = cell("solution-baseline")["solved_baseline_of"]
+def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers(cell):
+    stub = cell("canonical-representation", "exercise-baseline")["baseline_of"]
+    assert exercises.check_baseline(stub).startswith("not written yet")
+    solution = cell("canonical-representation", "solution-baseline")["solved_baseline_of"]
     assert exercises.check_baseline(solution) == "right"
     wrong = [(lambda A, B: float(cr.alignment(A, B)), "as it stands"), (lambda A, B: 0.0, "without diagonals"),
              (lambda A, B: float(cr.random_baseline(A, A)), "another value")]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from lib.book.pages import chapter
 from lib.papers import distributed_speculative_inference as dsi
 from lib.papers.distributed_speculative_inference import (
     engine,
@@ -23,7 +22,6 @@ from lib.papers.distributed_speculative_inference import (
     trials,
     virtual,
 )
-from lib.papers.distributed_speculative_inference.simulation import simulate_si
 from lib.papers.distributed_speculative_inference.workers import Mailbox, Port
 
 PROMPT, NOISE = (1, 2, 3), dsi.SharedNoise(1)
@@ -63,6 +61,19 @@ def test_times_by_hand():
     assert np.allclose(forms.dsi_times([False] * 3, 2, 1.0, 0.25), [1, 2, 3])
 
 
+def test_si_against_a_walk_over_its_iterations():
+    for path in trials.every_path(6):
+        for k in (1, 2, 4):
+            want, tokens, now = [], 0, 0.0
+            while tokens < 6:
+                drafts = path[tokens:min(tokens + k, 5)].tolist()
+                now += len(drafts) * 0.2 + 1
+                kept = (drafts + [False]).index(False)
+                want += [now] * (kept + 1)
+                tokens += kept + 1
+            assert forms.si_times(path, k, 1.0, 0.2) == pytest.approx(want)
+
+
 def test_simulator_and_formula_agree_and_too_few_servers_queue():
     paths = trials.every_path(7)
     for k, c in ((1, 0.2), (2, 0.2), (3, 0.3)):
@@ -70,7 +81,6 @@ def test_simulator_and_formula_agree_and_too_few_servers_queue():
         need = int(forms.servers_needed(k, 1.0, c))
         assert (dsi.simulate(paths, k, 1.0, c, need).times[:, :7 - k - 1] == pytest.approx(
             forms.dsi_times(paths, k, 1.0, c)[:, :7 - k - 1]))
-        assert [simulate_si(p, k, 1.0, c) for p in paths] == pytest.approx(forms.si_times(paths, k, 1.0, c)[:, -1])
     few, many = (dsi.simulate(paths, 1, 1.0, 0.2, s) for s in (1, 9))
     assert (few.times[:, -1] >= many.times[:, -1] - 1e-9).all() and few.waited.max() > 1 and many.waited.max() == 0
     assert (many.forwards >= 7 - np.cumsum(paths[:, :-1], 1)[:, -1]).all() and (many.drafts <= 6 * 7).all()
@@ -478,16 +488,10 @@ def test_experiments_small():
     assert b["seconds"].shape == (1, 1, 3) and (b["seconds"] > 0).all() and b["crowd"].min() > 0
 
 
-def cell(name):
-    source = next(c.source for c in chapter("distributed-speculative-inference").cells if c.name == name)
-    namespace = {"np": np}
-    exec(source, namespace)
-    return namespace
-
-
-def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers():
-    right = cell("solution-certain")["solved_certain"]
-    assert exercises.check_certain(cell("exercise-certain")["certain"]).startswith("not written yet")
+def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers(cell):
+    right = cell("distributed-speculative-inference", "solution-certain")["solved_certain"]
+    stub = cell("distributed-speculative-inference", "exercise-certain")["certain"]
+    assert exercises.check_certain(stub).startswith("not written yet")
     assert exercises.check_certain(right) == "right"
     for wrong in (lambda a, k, t2, t1: len(a) * t2, lambda a, k, t2, t1: right([*a, True], k, t2, t1) - t1,
                   lambda a, k, t2, t1: right(a, 1, t2, t1), lambda a, k, t2, t1: float(forms.si_times(a, k, t2, t1)[-1])):

@@ -7,7 +7,6 @@ from numpy.polynomial import chebyshev
 from torch import nn
 
 from lib import data
-from lib.book.pages import chapter
 from lib.papers import multiplicative_networks as mn
 from lib.papers.multiplicative_networks import exercises, language, training, trials
 from lib.papers.multiplicative_networks.builders import ridge_coefficients, split_coefficients
@@ -193,16 +192,11 @@ def test_signals_are_what_they_were():
         data.signal("seismogram")
 
 
-def cell(name):
-    source = next(c.source for c in chapter("multiplicative-networks").cells if c.name == name)
-    namespace = {"np": np, "Builder": Builder, "combine": combine}
-    exec(source, namespace)
-    return namespace
-
-
-def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers():
-    assert exercises.check_cosine(cell("exercise-cosine")["even_cosine"]).startswith("not written yet")
-    assert exercises.check_cosine(cell("solution-cosine")["solved_even_cosine"]) == "right"
+def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers(cell):
+    stub = cell("multiplicative-networks", "exercise-cosine", Builder=Builder, combine=combine)["even_cosine"]
+    assert exercises.check_cosine(stub).startswith("not written yet")
+    right = cell("multiplicative-networks", "solution-cosine", Builder=Builder, combine=combine)["solved_even_cosine"]
+    assert exercises.check_cosine(right) == "right"
     wrong = [(lambda R, n: mn.polynomial_network(ridge_coefficients(R, 0.0, n), p=n + 1), "gates"),
              (lambda R, n: mn.polynomial_network(ridge_coefficients(R, 0.0, n - 2)), "differs"),
              (lambda R, n: mn.polynomial_network(ridge_coefficients(R, 0.1, n)), "differs")]

@@ -3,22 +3,13 @@
 import numpy as np
 import pytest
 
-from lib.book.pages import chapter
 from lib.papers import probabilistic_stability as ps
 from lib.papers.probabilistic_stability import exercises, trials
 
 
-def cell(name: str) -> dict:
-    """Names that a cell of the chapter defines."""
-    source = next(c.source for c in chapter("probabilistic-stability").cells if c.name == name)
-    namespace = {"ps": ps, "np": np}
-    exec(source, namespace)
-    return namespace
-
-
-def test_the_check_fails_the_stub_and_passes_the_solution():
-    stub = cell("exercise-l1")["first_moment_edge"]
-    solution = cell("solution-l1")["solved_first_moment_edge"]
+def test_the_check_fails_the_stub_and_passes_the_solution(cell):
+    stub = cell("probabilistic-stability", "exercise-l1", ps=ps)["first_moment_edge"]
+    solution = cell("probabilistic-stability", "solution-l1", ps=ps)["solved_first_moment_edge"]
     assert exercises.check_first_moment_edge(stub).startswith("not written yet")
     assert exercises.check_first_moment_edge(solution) == "right"
 

@@ -10,7 +10,6 @@ from scipy import stats
 from torch import nn
 
 from lib import data
-from lib.book.pages import chapter
 from lib.papers import sparse_rademacher as sr
 from lib.papers.sparse_rademacher import complexity, convs, exercises, geometry, spectral, trees, trials
 from lib.papers.sparse_rademacher.bounds import published
@@ -376,16 +375,10 @@ def test_the_family_on_animals():
     assert deep["found"].shape == (2, 2, 2) and (deep["found"] < deep["proved"]).all()
 
 
-def cell(name):
-    source = next(c.source for c in chapter("sparse-rademacher").cells if c.name == name)
-    namespace = {"np": np}
-    exec(source, namespace)
-    return namespace
-
-
-def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers():
-    right = cell("solution-free")["solved_scale_free"]
-    assert exercises.check_scale_free(cell("exercise-free")["scale_free"]).startswith("not written yet")
+def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers(cell):
+    right = cell("sparse-rademacher", "solution-free")["solved_scale_free"]
+    stub = cell("sparse-rademacher", "exercise-free")["scale_free"]
+    assert exercises.check_scale_free(stub).startswith("not written yet")
     assert exercises.check_scale_free(right) == "right"
 
     def rounded_down(rho, margin, unit, m, delta):

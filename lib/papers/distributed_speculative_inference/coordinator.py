@@ -91,7 +91,7 @@ class Coordinator:
         self.busy: dict[int, Task] = {}
         self.servers_lost: list[int] = []
         self.drafter_lost = False
-        self.accepted = self.judged = self.forwards = self.stale = self.k = 0
+        self.accepted = self.judged = self.forwards = self.k = 0
 
     def start(self) -> list:
         """First commands."""
@@ -114,7 +114,6 @@ class Coordinator:
         task = self.busy.pop(server)
         self.idle.append(server)
         if self.done or task.epoch != self.epoch:
-            self.stale += 1
             return self._dispatch()
         if len(verdicts) != task.want:
             raise SpeculationError(f"server {server} returned {len(verdicts)} verdicts where {task.want} were asked for.")

@@ -120,7 +120,6 @@ class Engine:
             raise SpeculationError(f"transport={transport!r} is not known; choose one of {', '.join(TRANSPORTS)}.")
         self.patience, self.number, self.heard, self.due, self.open = patience, 0, 0.0, 0, False
         self.alive, self.drafter_alive = set(range(servers)), True
-        self.notes: list[str] = []
         self.transport = TRANSPORTS[transport](make_target, make_drafter, servers, **kw)
         waiting, end, self.facts = {*range(servers), DRAFTER}, time.monotonic() + max(patience, 180.0), {}
         while waiting:

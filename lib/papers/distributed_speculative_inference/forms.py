@@ -8,6 +8,7 @@ Source: arXiv:2405.14105; derivations in chapter "distributed-speculative-infere
 
 from __future__ import annotations
 
+import numba as nb
 import numpy as np
 
 from .errors import SpeculationError
@@ -68,7 +69,8 @@ def best_si(a, t_target, t_draft, most: int = 200):
     return best, at
 
 
-def _paths(accepts) -> np.ndarray:
+def as_paths(accepts) -> np.ndarray:
+    """Acceptances [..., N] as booleans; an empty path is refused."""
     accepts = np.asarray(accepts, bool)
     if accepts.ndim < 1 or accepts.shape[-1] < 1:
         raise SpeculationError("a path needs one acceptance a token, an array [..., N] with N >= 1.")
@@ -86,7 +88,7 @@ def dsi_times(accepts, k: int, t_target, t_draft) -> np.ndarray:
     -------
     times [..., N].
     """
-    accepts = _paths(accepts)
+    accepts = as_paths(accepts)
     N = accepts.shape[-1]
     out = np.empty(accepts.shape)
     began, at = np.zeros(accepts.shape[:-1]), np.zeros(accepts.shape[:-1], int)  # the segment's start: time and position
@@ -98,16 +100,23 @@ def dsi_times(accepts, k: int, t_target, t_draft) -> np.ndarray:
     return out
 
 
-def si_times(accepts, k: int, t_target, t_draft) -> np.ndarray:
+@nb.njit(cache=True, nogil=True)
+def _si(accepts, k, t_target, t_draft, times):
+    for c in range(len(accepts)):
+        n, now, p = accepts.shape[1], 0.0, 0
+        while p < n:
+            drafts, kept = min(k, n - 1 - p), 0
+            while kept < drafts and accepts[c, p + kept]:
+                kept += 1
+            now += drafts * t_draft + t_target
+            times[c, p:p + kept + 1] = now
+            p += kept + 1
+
+
+def si_times(accepts, k: int, t_target: float, t_draft: float) -> np.ndarray:
     """Times [..., N] at which SI with lookahead k is certain of each token, on the same acceptances."""
-    accepts = _paths(accepts)
-    N = accepts.shape[-1]
+    accepts = as_paths(accepts)
     out = np.empty(accepts.shape)
-    end, first = np.zeros(accepts.shape[:-1]), np.zeros(accepts.shape[:-1], int)
-    open_ = np.zeros(accepts.shape[:-1], bool)
-    for i in range(N):
-        end = np.where(open_, end, end + np.minimum(k, N - 1 - i) * t_draft + t_target)
-        first = np.where(open_, first, i)
-        out[..., i] = end
-        open_ = accepts[..., i] & (i < first + k)
+    flat = np.ascontiguousarray(accepts.reshape(-1, accepts.shape[-1]))
+    _si(flat, k, float(t_target), float(t_draft), out.reshape(flat.shape))
     return out

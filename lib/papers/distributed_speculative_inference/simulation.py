@@ -12,7 +12,7 @@ import numba as nb
 import numpy as np
 
 from .errors import SpeculationError
-from .forms import _paths
+from .forms import as_paths
 
 
 @dataclass(frozen=True)
@@ -80,24 +80,7 @@ def simulate(accepts, k: int, t_target: float, t_draft: float, servers: int, pre
         raise SpeculationError(f"servers={servers} and lookahead={k} are not possible; both are at least 1.")
     if not (t_target > 0 and t_draft > 0):
         raise SpeculationError(f"latencies {t_target} and {t_draft} are not possible; both are positive.")
-    a = np.ascontiguousarray(np.atleast_2d(_paths(accepts)))
+    a = np.ascontiguousarray(np.atleast_2d(as_paths(accepts)))
     out = Simulated(np.empty(a.shape), np.zeros(len(a), np.int64), np.zeros(len(a), np.int64), np.zeros(len(a)))
     _run(a, k, float(t_target), float(t_draft), servers, preempt, out.times, out.forwards, out.drafts, out.waited)
     return out
-
-
-@nb.njit(cache=True, nogil=True)
-def _run_si(accepts, k, t_target, t_draft):
-    n, now, p = accepts.size, 0.0, 0
-    while p < n:
-        drafts, kept = min(k, n - 1 - p), 0
-        while kept < drafts and accepts[p + kept]:
-            kept += 1
-        now += drafts * t_draft + t_target
-        p += kept + 1
-    return now
-
-
-def simulate_si(accepts, k: int, t_target: float, t_draft: float) -> float:
-    """Time at which SI with lookahead k has all tokens of one path [N]; the last of :func:`forms.si_times`, faster."""
-    return float(_run_si(np.ascontiguousarray(_paths(accepts)), k, float(t_target), float(t_draft)))

@@ -17,7 +17,7 @@ from lib import data
 from . import engine, forms, pairs, planning, virtual
 from .choice import Greedy, SharedNoise
 from .coordinator import Coordinator, Task
-from .simulation import simulate, simulate_si
+from .simulation import simulate
 from .speakers import Speaker
 from .workers import own_stream
 
@@ -59,7 +59,7 @@ def rates(cells: Sequence[tuple[float, int, float]], n: int, seeds: Sequence[int
         u = np.random.default_rng(s).random(n)
         for j, (a, k, c) in enumerate(cells):
             run = simulate(u < a, k, 1.0, c, int(forms.servers_needed(k, 1.0, c)))
-            out[i, j] = run.times[0, -1] / n, simulate_si(u < a, k, 1.0, c) / n, run.forwards[0] / n
+            out[i, j] = run.times[0, -1] / n, forms.si_times(u < a, k, 1.0, c)[-1] / n, run.forwards[0] / n
     return {"rates": out}
 
 
