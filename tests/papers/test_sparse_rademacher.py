@@ -350,6 +350,13 @@ def test_training_lowers_the_bound_and_streams_agree():
     assert s["error"].shape == (2, 1) and (0 <= s["error"]).all() and (s["error"] <= 1).all()
 
 
+def test_a_collapsed_net_never_counts_as_independent_of_the_width():
+    trace = np.ones((3, 2, 2, 6))
+    trace[:, 1, -1, 0] = 4, np.inf, np.inf
+    trace[2, 0, -1, 0] = np.inf
+    assert trials.widening(trace) == pytest.approx([2, np.log2(trials.CAP), np.log2(trials.CAP)])
+
+
 def test_nested_stripes_are_stripes_within_stripes():
     x, y = trees.nested(300, 8, 0.0, torch.Generator().manual_seed(0))
     assert x.shape == (300, 8, 8) and set(x.unique().tolist()) == {-1.0, 1.0} and set(y.tolist()) == {-1.0, 1.0}

@@ -31,7 +31,7 @@ def predicted() -> np.ndarray:
     return np.array(out)
 
 
-def shortened(tokens: int, cap: int, seeds) -> np.ndarray:
+def shortened(cap: int, seeds) -> np.ndarray:
     """Ratios of SI to DSI for the ten pairs, [seed, pair], under three habits of the published simulator that we read in its
     code: neither method credits the target's token on a rejection, SI pays a target forward without drafts after each
     rejection, and runs of accepted drafts end at ``cap``."""

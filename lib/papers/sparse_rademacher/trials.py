@@ -260,9 +260,8 @@ def sweep(sets, widths, m: int, steps: int, decays, lr: float, noise: float, see
 def widening(trace: np.ndarray) -> np.ndarray:
     """log2 of the bound at the end of the widest net over the narrowest, [seed], of traces [seed, width, reading, 6]; where
     one of them has collapsed, log2 of the cap."""
-    ends = np.asarray(trace, float)[:, [0, -1], -1, 0]
-    fine = np.isfinite(ends).all(1) & (ends < CAP).all(1)
-    return np.where(fine, np.log2(np.minimum(ends[:, 1], CAP) / np.minimum(ends[:, 0], CAP)), np.log2(CAP))
+    ends = np.minimum(np.asarray(trace, float)[:, [0, -1], -1, 0], CAP)
+    return np.log2(np.where((ends < CAP).all(1), ends[:, 1] / ends[:, 0], CAP))
 
 
 def closed_form(layers: int, side: int) -> dict[str, float]:
