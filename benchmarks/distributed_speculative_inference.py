@@ -7,6 +7,7 @@ against Hugging Face's ``generate`` with and without ``assistant_model`` on the 
 from __future__ import annotations
 
 import heapq
+import importlib.util
 import statistics
 
 import numpy as np
@@ -46,13 +47,13 @@ def simulator() -> dict:
     return {"ours": paths.size / seconds["ours"], "event loop": len(few) * n / seconds["event loop"]}
 
 
-def overhead(rounds: int = 5, n: int = 60) -> list[dict]:
-    """Engine against its closed form, which is its limit, at emulated latencies; threads, median over answers."""
+def overhead(transport: str = "threads", rounds: int = 5, n: int = 60) -> list[dict]:
+    """Engine against its closed form, which is its limit, at emulated latencies; median over answers."""
     out, pace = [], (0.040, 0.008)
     target, drafter = pairs.early_exit(64, 64, 4, 2, 1.0, 0)
     for k, servers in ((1, 5), (2, 3), (5, 1), (4, 2)):
         ratio, lost = [], []
-        with dsi.Engine(lambda: target, lambda: drafter, servers) as e:
+        with dsi.Engine(lambda: target, lambda: drafter, servers, transport) as e:
             e.generate((1, 2, 3), 4, k)
             for s in range(rounds):
                 choice = dsi.SharedNoise(s)
@@ -61,7 +62,7 @@ def overhead(rounds: int = 5, n: int = 60) -> list[dict]:
                 want = dsi.simulate(accepts, k, *pace, servers, preempt=True).times[0, -1]
                 ratio.append(got.seconds / want)
                 lost.append(1000 * (got.seconds - want) / n)
-        out.append({"lookahead": k, "servers": servers, "of_limit": statistics.median(ratio),
+        out.append({"transport": transport, "lookahead": k, "servers": servers, "of_limit": statistics.median(ratio),
                     "ms_above": statistics.median(lost)})
     return out
 
@@ -92,7 +93,13 @@ def against_transformers(n: int = 48, layers: int = 12) -> dict:
 
 def measure() -> dict:
     """All measurements."""
-    return {"threads": torch.get_num_threads(), "simulator": simulator(), "overhead": overhead(),
+    paced = overhead()
+    if importlib.util.find_spec("ray"):
+        import ray
+        ray.init(num_cpus=6, log_to_driver=False)  # an actor waits most of its time: more of them than cores
+        paced += overhead("ray")
+        ray.shutdown()
+    return {"threads": torch.get_num_threads(), "simulator": simulator(), "overhead": paced,
             "transformers": against_transformers()}
 
 
@@ -103,9 +110,9 @@ def table(found: dict) -> list[str]:
         f"torch {torch.__version__}, {found['threads']} threads",
         f"simulator: {s['ours']:.1e} tokens/s on one core, plain event loop {s['event loop']:.1e}: "
         f"{s['ours'] / s['event loop']:.0f} times",
-        f"{'engine at 40/8 ms':>20} {'servers':>8} {'of limit':>9} {'ms a token above':>17}"
+        f"{'engine at 40/8 ms':>20} {'lookahead':>10} {'servers':>8} {'of limit':>9} {'ms a token above':>17}"
     ]
-    out += [f"{'lookahead ' + str(r['lookahead']):>20} {r['servers']:>8} {r['of_limit']:9.3f} {r['ms_above']:17.2f}"
+    out += [f"{r['transport']:>20} {r['lookahead']:>10} {r['servers']:>8} {r['of_limit']:9.3f} {r['ms_above']:17.2f}"
             for r in found["overhead"]]
     out += [f"{'same pair, greedy':>24} {'ms a token':>11} {'x assisted':>11}"]
     return out + [f"{name:>24} {v:11.2f} {v / t['transformers assisted']:11.2f}" for name, v in t.items()]

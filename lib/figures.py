@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import json
+import math
 import re
 
 import matplotlib as mpl
@@ -122,6 +123,16 @@ def _cell(v) -> str:
     return str(v) if isinstance(v, str | np.str_) else number(v)
 
 
+def _filled(frames: list, shape: list[int]) -> bool:
+    return len(frames) == shape[0] and (len(shape) == 1 or all(_filled(row, shape[1:]) for row in frames))
+
+
+def _at(frames: list, position: list[int]) -> list:
+    for i in position:
+        frames = frames[i]
+    return frames
+
+
 def interactive(name: str, controls: list[dict], frames: list, layout: dict, still, alt: str, describe: list[str],
                 table: dict, caption: str) -> None:
     """A figure that moves without a kernel and without the network.
@@ -129,19 +140,19 @@ def interactive(name: str, controls: list[dict], frames: list, layout: dict, sti
     Parameters
     ----------
     name : id of the figure in the page.
-    controls : two of ``{"label", "values": [words...], "start": index}``.
-    frames : ``frames[i][j]`` is the list of Plotly traces at position i of the first and j of the second control.
+    controls : two or more of ``{"label", "values": [words...], "start": index}``.
+    frames : ``frames[i][j]...`` is the list of Plotly traces at position i of the first control, j of the second, and so on.
     layout : Plotly layout, shared by all frames.
     still : matplotlib figure shown where scripts do not run; it is closed.
     alt : text alternative of the still picture.
-    describe : one sentence a position, ``describe[i * n_j + j]``, read out when a control moves.
+    describe : one sentence a position, the last control's moving fastest, read out when a control moves.
     table : plotted numbers of the still picture.
     caption : what is plotted, in at most 25 words.
     """
     shape = [len(c["values"]) for c in controls]
-    if len(controls) != 2 or len(frames) != shape[0] or any(len(row) != shape[1] for row in frames):
-        raise FigureError("an interactive figure needs two controls and one list of traces for each pair of positions.")
-    if shape[0] * shape[1] < 12 or len(describe) != shape[0] * shape[1]:
+    if len(controls) < 2 or not _filled(frames, shape):
+        raise FigureError("an interactive figure needs two or more controls and one list of traces for each position.")
+    if math.prod(shape) < 12 or len(describe) != math.prod(shape):
         raise FigureError("an interactive figure needs at least 12 positions, each with its sentence.")
     _check(still, alt, table)
     buffer = io.BytesIO()
@@ -158,10 +169,10 @@ def interactive(name: str, controls: list[dict], frames: list, layout: dict, sti
     steps = [{"label": v, "method": "animate",
               "args": [[str(i)], {"mode": "immediate", "frame": {"duration": 0}, "transition": {"duration": 0}}]}
              for i, v in enumerate(controls[0]["values"])]
-    native = {"data": frames[start[0]][start[1]],
+    native = {"data": _at(frames, start),
               "layout": {**layout, "sliders": [{"active": start[0], "steps": steps,
                                                 "currentvalue": {"prefix": controls[0]["label"] + " "}}]},
-              "frames": [{"name": str(i), "data": row[start[1]]} for i, row in enumerate(frames)]}
+              "frames": [{"name": str(i), "data": _at(row, start[1:])} for i, row in enumerate(frames)]}
     show.publish({"application/vnd.plotly.v1+json": native, "text/html": markup, "text/plain": alt},
                  {"kind": "interactive", "alt": alt})
     show.publish(_fold(table), {"kind": "table"})

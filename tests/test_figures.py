@@ -43,6 +43,9 @@ def test_interactive_needs_positions_and_sentences():
         figures.interactive("f", controls, [[[], []], [[], []]], {}, figure(), GOOD, ["s"] * 4, {"t": [1]}, "A map.")
     with pytest.raises(figures.FigureError, match="two controls"):
         figures.interactive("f", controls[:1], [[[]]], {}, figure(), GOOD, ["s"], {"t": [1]}, "A map.")
+    with pytest.raises(figures.FigureError, match="for each position"):
+        figures.interactive("f", [*controls, controls[0]], [[[[]], [[]]], [[[]], [[]]]], {}, figure(), GOOD, ["s"] * 8,
+                            {"t": [1]}, "A map.")
 
 
 def test_colours_keep_their_contrast():

@@ -1,4 +1,4 @@
-/* Interactive figures without a kernel: two range controls choose among results computed before; Plotly is loaded from
+/* Interactive figures without a kernel: range controls choose among results computed before; Plotly is loaded from
    the book itself, and only on pages that have such a figure. */
 (() => {
   const here = document.currentScript.src;
@@ -39,9 +39,10 @@
     said.setAttribute("aria-live", "polite");
     const layout = { ...spec.layout, autosize: true, paper_bgcolor: "#fff", plot_bgcolor: "#fff" };
     const draw = () => {
-      const [i, j] = controls.map((c) => c.input.valueAsNumber);
-      Plotly.react(plot, spec.frames[i][j], layout, { responsive: true, displayModeBar: false });
-      said.textContent = spec.describe[i * spec.controls[1].values.length + j];
+      const at = controls.map((c) => c.input.valueAsNumber);
+      const traces = at.reduce((frames, i) => frames[i], spec.frames);
+      Plotly.react(plot, traces, layout, { responsive: true, displayModeBar: false });
+      said.textContent = spec.describe[at.reduce((k, i, c) => k * spec.controls[c].values.length + i, 0)];
     };
     const controls = spec.controls.map((c, k) => control(c, `${figure.id}-control-${k}`, draw));
     bar.append(...controls.map((c) => c.label));

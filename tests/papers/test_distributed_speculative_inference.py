@@ -334,7 +334,15 @@ def test_processes_give_the_same_tokens_and_survive_a_kill():
 
 
 def test_ray_is_asked_for_clearly_or_works():
-    target, drafter = functools.partial(make, 0), functools.partial(make, 1)
+
+    def target():  # a function of this test travels by value, so that workers need not import the test's module
+        torch.set_num_threads(1)
+        return pairs.early_exit(64, 32, 4, 2, 1.0, 0)[0]
+
+    def drafter():
+        torch.set_num_threads(1)
+        return pairs.early_exit(64, 32, 4, 2, 1.0, 0)[1]
+
     try:
         import ray
     except ImportError:

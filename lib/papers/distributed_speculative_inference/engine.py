@@ -104,7 +104,8 @@ class Engine:
     Parameters
     ----------
     make_target, make_drafter : functions without arguments that return the models; called once in each worker. Within one
-        process they may return the same object: weights are shared, caches are not.
+        process they may return the same object: weights are shared, caches are not. Threads call them at the same time, so
+        they must not draw from a shared random generator.
     servers : copies of the target.
     transport : ``"threads"``, ``"processes"`` or ``"ray"``.
     patience : seconds after which a server, or the drafter, that does not answer counts as lost.

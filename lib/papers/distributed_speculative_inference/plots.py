@@ -11,8 +11,7 @@ from lib import figures, stats
 from . import forms, virtual
 
 number = stats.number
-LOOK = {"current": (figures.GREEN, ""), "draft": (figures.BLUE, ""), "stale": (figures.VERMILION, "///"),
-        "cancelled": (figures.VERMILION, "///"), "unfinished": (figures.GREY, "..."), "died": ("#000000", "xxx")}
+LOOKS = {"drafts": (figures.BLUE, ""), "verifications": (figures.GREEN, "."), "thrown away": (figures.VERMILION, "/")}
 
 
 def staircase(accepts, k: int, t_target: float, t_draft: float) -> None:
@@ -127,60 +126,62 @@ def regrets(accept: Sequence[float], cost) -> None:
                     {"lookahead": [*map(str, looks), "adaptive"], **table}, len(cost), "means")
 
 
-def timeline(accepts_of: dict, choices: Sequence[tuple[int, int]], t_draft: float, still_at: tuple[int, int]) -> None:
-    """Interactive: who computes what when; ``accepts_of`` is a path by acceptance, ``choices`` are (lookahead, servers)."""
-    frames, told = [], []
-    for a, accepts in accepts_of.items():
-        row = []
-        for k, servers in choices:
-            line = virtual.on_path(accepts, k, 1.0, t_draft, servers)
-            kinds = {}
-            for who, begin, end, what, _ in line.work:
-                kinds.setdefault("thrown away" if what in ("stale", "cancelled", "unfinished") else
-                                 "drafts" if what == "draft" else "verifications", []).append((who, begin, end))
-            traces = []
-            for name, colour, pattern in (("drafts", figures.BLUE, ""), ("verifications", figures.GREEN, "."),
-                                          ("thrown away", figures.VERMILION, "/")):
-                spans = kinds.get(name, [])
-                traces.append({
-                    "type": "bar", "orientation": "h", "name": name, "y": [_who(w) for w, _, _ in spans],
-                    "base": [round(b, 4) for _, b, _ in spans], "x": [round(e - b, 4) for _, b, e in spans],
-                    "marker": {"color": colour, "pattern": {"shape": pattern}, "line": {"width": 0.5, "color": "white"}}
-                })
-            traces.append({
-                "type": "scatter", "mode": "markers", "name": "token certain", "x": [round(t, 4) for t in line.certain],
-                "y": ["answer"] * len(line.certain), "marker": {"color": figures.GREY, "symbol": "diamond", "size": 8}
-            })
-            row.append(traces)
-            si = forms.si_times(accepts, k, 1.0, t_draft)[-1]
-            told.append(
-                f"Acceptance {a}, lookahead {k}, {servers} servers: {len(accepts)} tokens in {number(line.certain[-1])} "
-                f"target forwards of time, against {number(si)} for SI and {len(accepts)} for plain decoding; "
-                f"{line.forwards} forwards of the target.")
-        frames.append(row)
-    i, j = still_at
-    a, (k, servers) = list(accepts_of)[i], choices[j]
-    line = virtual.on_path(accepts_of[a], k, 1.0, t_draft, servers)
+def timeline(accepts_of: dict, latencies: Sequence[float], lookaheads: Sequence[int], servers: Sequence[int],
+             still_at: tuple[int, int, int, int]) -> None:
+    """Interactive: who computes what when; ``accepts_of`` is a path by acceptance, ``latencies`` are the drafter's."""
+    told: list[str] = []
+
+    def frame(a: float, t: float, k: int, n: int) -> list[dict]:
+        line = virtual.on_path(accepts_of[a], k, 1.0, t, n)
+        spans: dict = {name: [] for name in LOOKS}
+        for who, begin, end, what, _ in line.work:
+            spans[_outcome(what)].append((_who(who), round(begin, 4), round(end - begin, 4)))
+        si = forms.si_times(accepts_of[a], k, 1.0, t)[-1]
+        told.append(f"Acceptance {a}, drafter latency {t}, lookahead {k}, servers {n}: {len(accepts_of[a])} tokens in "
+                    f"{number(line.certain[-1])} target forwards of time, against {number(si)} for SI and "
+                    f"{len(accepts_of[a])} for plain decoding; {line.forwards} forwards of the target.")
+        bars = [{"type": "bar", "orientation": "h", "name": name, "y": [w for w, _, _ in of], "base": [b for _, b, _ in of],
+                 "x": [x for _, _, x in of]} for name, of in spans.items()]
+        return [*bars, {"type": "scatter", "mode": "markers", "name": "token certain",
+                        "x": [round(c, 4) for c in line.certain], "y": ["answer"] * len(line.certain)}]
+
+    frames = [[[[frame(a, t, k, n) for n in servers] for k in lookaheads] for t in latencies] for a in accepts_of]
+    grid = (list(accepts_of), list(latencies), list(lookaheads), list(servers))
+    a, t, k, n = (values[i] for values, i in zip(grid, still_at, strict=True))
+    line = virtual.on_path(accepts_of[a], k, 1.0, t, n)
     still, ax = figures.panels(figsize=(8.2, 3.4))
-    names = ["answer", *[_who(s) for s in range(servers - 1, -1, -1)], "drafter"]
+    names = ["answer", *[_who(s) for s in range(n - 1, -1, -1)], "drafter"]
     for who, begin, end, what, _ in line.work:
-        colour, hatch = LOOK[what]
+        colour, hatch = LOOKS[_outcome(what)]
         ax.barh(names.index(_who(who)), end - begin, left=begin, color=colour, hatch=hatch, edgecolor="white", height=0.7)
     ax.plot(line.certain, [0] * len(line.certain), "D", color=figures.GREY)
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="Time, in target forwards", ylabel="Who computes")
     layout = {
         "height": 380, "barmode": "overlay",
+        "template": {"data": {
+            "bar": [{"marker": {"color": colour, "pattern": {"shape": shape}, "line": {"width": 0.5, "color": "white"}}}
+                    for colour, shape in LOOKS.values()],
+            "scatter": [{"marker": {"color": figures.GREY, "symbol": "diamond", "size": 8}}]
+        }},
         "xaxis": {"title": {"text": "Time, in target forwards"}, "rangemode": "tozero"}, "yaxis": {
             "type": "category", "categoryorder": "array",
-            "categoryarray": ["answer", *[_who(s) for s in range(max(s for _, s in choices) - 1, -1, -1)], "drafter"]
+            "categoryarray": ["answer", *[_who(s) for s in range(max(servers) - 1, -1, -1)], "drafter"]
         }, "margin": {"l": 80, "r": 10, "t": 10, "b": 50}, "legend": {"orientation": "h", "y": -0.25}
     }
+    labels = ("Acceptance", "Drafter latency", "Lookahead", "Servers")
     figures.interactive(
-        "fig-timeline", [{"label": "Acceptance", "values": [str(v) for v in accepts_of], "start": i},
-                         {"label": "Lookahead, servers", "values": [f"{k}, {s}" for k, s in choices], "start": j}],
-        frames, layout, still, f"Gantt chart of a drafter and its servers. {told[i * len(choices) + j]}", told,
+        "fig-timeline", [{"label": label, "values": [str(v) for v in values], "start": i}
+                         for label, values, i in zip(labels, grid, still_at, strict=True)],
+        frames, layout, still,
+        f"Gantt chart of a drafter and its servers. {told[np.ravel_multi_index(still_at, [len(v) for v in grid])]}", told,
         {"token": np.arange(1, len(line.certain) + 1), "certain at": line.certain},
-        "Who computes which part of an answer, what is thrown away, and when tokens are certain. Move both.")
+        "Who computes which part of an answer, what is thrown away, and when tokens are certain.")
+
+
+def _outcome(what: str) -> str:
+    if what in ("stale", "cancelled", "unfinished"):
+        return "thrown away"
+    return "drafts" if what == "draft" else "verifications"
 
 
 def _who(name) -> str:

@@ -134,7 +134,10 @@ def _pump(box: Mailbox, connection) -> None:
 
 
 class RayActors:
-    """Workers as actors of a Ray cluster that is running or is started here; needs the extra ``[cluster]``."""
+    """Workers as actors of a Ray cluster that is running or is started here; needs the extra ``[cluster]``.
+
+    What ``make_*`` imports must be importable on every node, as for any Ray actor.
+    """
 
     def __init__(self, make_target: Callable[[], Any], make_drafter: Callable[[], Any], servers: int, num_gpus: float = 0,
                  num_cpus: float = 1):
@@ -145,6 +148,7 @@ class RayActors:
         if not ray.is_initialized():
             ray.init(log_to_driver=False)
         self.ray = ray
+
         class Actor(_Actor):  # one thread for each direction, so that messages keep their order
             push = ray.method(concurrency_group="push")(_Actor.push)
             pull = ray.method(concurrency_group="pull")(_Actor.pull)
@@ -171,7 +175,7 @@ class RayActors:
             message = self.ray.get(ready[0])
         except self.ray.exceptions.RayError as e:
             del self.actors[name]
-            return name, ("failed", None, f"{type(e).__name__}")
+            return name, ("failed", None, f"{type(e).__name__}: {' '.join(str(e).split())[:200]}")
         self.pulls[self.actors[name].pull.remote()] = name
         return name, message
 
