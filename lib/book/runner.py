@@ -26,7 +26,7 @@ def environment(threads: int) -> dict[str, str]:
                                       "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")}
     return {**os.environ, **caps, "TQDM_DISABLE": "1", "MPLBACKEND": "agg", "BOOK_MODE": "replay",
             "BOOK_ROOT": str(paths.home()), "PYTHONHASHSEED": "0", "BOOK_SHRINK": "1",
-            "MALLOC_MMAP_THRESHOLD_": str(2**17),
+            "MALLOC_MMAP_THRESHOLD_": str(2**22),
             "PYTHONWARNINGS": "ignore:IProgress not found"}
 
 

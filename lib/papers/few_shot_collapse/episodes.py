@@ -1,0 +1,111 @@
+"""Few-shot episodes in batches: support and query disjoint, all episodes of a size at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .collapse import by_class, checked
+from .errors import FewShotError
+
+BLOCK = 2**21  # numbers in a block of episodes: what fits a cache
+
+
+def draw(classes: int, samples: int, ways: int, per_class: int, episodes: int, gen: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Classes [T, k] and samples [T, k, s] of each episode, without replacement."""
+    chosen = torch.rand(episodes, classes, generator=gen).topk(ways, 1).indices
+    rows = torch.rand(episodes, ways, samples, generator=gen).topk(per_class, 2).indices
+    return chosen, rows
+
+
+def nearest_centre(support: Tensor, query: Tensor) -> Tensor:
+    """Scores [T, q, k] of queries [T, q, p] by support [T, k, n, p]: minus the squared distance, up to the query's norm."""
+    centre = support.mean(2)
+    return torch.baddbmm(-centre.square().sum(-1)[:, None], query, centre.transpose(1, 2), alpha=2.0)
+
+
+def ridge(support: Tensor, query: Tensor, strength: float = 1.0) -> Tensor:
+    """Scores [T, q, k] of ridge regression on one-hot labels, centred; ``strength`` times the mean squared feature."""
+    T, k, n, p = support.shape
+    x = support.reshape(T, k * n, p)
+    mid = x.mean(1, keepdim=True)
+    x, q = x - mid, query - mid
+    y = torch.eye(k, dtype=x.dtype).repeat_interleave(n, 0) - 1 / k
+    gram = x @ x.transpose(1, 2)
+    lam = strength * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-12
+    return q @ x.transpose(1, 2) @ torch.linalg.solve(gram + lam * torch.eye(k * n, dtype=x.dtype), y.expand(T, -1, -1))
+
+
+def logistic(support: Tensor, query: Tensor, strength: float = 0.1, steps: int = 30) -> Tensor:
+    """Scores [T, q, k] of L2-regularised logistic regression on features scaled to unit mean square, by gradient descent."""
+    T, k, n, p = support.shape
+    x = support.reshape(T, k * n, p)
+    mid = x.mean(1, keepdim=True)
+    scale = (x - mid).square().sum(2).mean(1).sqrt()[:, None, None] + 1e-12
+    x, q = (x - mid) / scale, (query - mid) / scale
+    y = torch.eye(k, dtype=x.dtype).repeat_interleave(n, 0)
+    w = x.new_zeros(T, p, k)
+    for _ in range(steps):
+        w = w - (x.transpose(1, 2) @ ((x @ w).softmax(-1) - y) / n + strength * w)
+    return q @ w
+
+
+HEADS = {"centre": nearest_centre, "ridge": ridge, "logistic": logistic}
+
+
+def few_shot_error(features, labels=None, ways: int = 5, shots: int = 1, episodes: int = 400, queries: int = 10,
+                   seed: int = 0, head: str = "centre", generator: torch.Generator | None = None) -> float:
+    """Mean error of few-shot episodes.
+
+    Parameters
+    ----------
+    features, labels : features [C, m, p], or [N, p] with labels [N].
+    ways, shots, queries : classes an episode, labelled and tested samples a class; ``shots + queries`` samples are needed.
+    episodes : number of episodes; all of them are one batched computation, in blocks of bounded memory.
+    seed : stream of the episodes; ``generator`` replaces it.
+    head : ``"centre"``, ``"ridge"`` or ``"logistic"``.
+
+    Returns
+    -------
+    Share of queries that the head takes for another class, between 0 and 1; ties count as errors for the centre.
+    """
+    z = checked(features) if labels is None else by_class(features, labels)
+    C, m, p = z.shape
+    if head not in HEADS:
+        raise FewShotError(f"head={head!r} is not known; choose {', '.join(HEADS)}.")
+    if not 2 <= ways <= C:
+        raise FewShotError(f"{ways} ways cannot be drawn from {C} classes; choose 2 to {C}.")
+    if shots < 1 or queries < 1 or shots + queries > m:
+        raise FewShotError(f"{shots} shots and {queries} queries need {shots + queries} samples a class, and there are {m}.")
+    gen = generator or torch.Generator().manual_seed(seed)
+    own = torch.arange(ways).repeat_interleave(queries)[:, None]
+    wrong, size, flat = 0.0, max(1, BLOCK // (ways * (shots + queries) * max(p, m))), z.reshape(C * m, p)
+    for first in range(0, episodes, size):
+        T = min(size, episodes - first)
+        chosen, rows = draw(C, m, ways, shots + queries, T, gen)
+        s = flat[chosen[..., None] * m + rows]
+        score = HEADS[head](s[:, :, :shots], s[:, :, shots:].reshape(T, ways * queries, p))
+        right = score.gather(2, own.expand(T, -1, -1))
+        other = score.masked_fill(own == torch.arange(ways), -torch.inf).amax(2, keepdim=True)
+        wrong += T * float((other >= right).double().mean())
+    return wrong / episodes
+
+
+def pair_errors(z: Tensor, shots: int, gen: torch.Generator, repeats: int = 1) -> Tensor:
+    """Two-way errors [C, C], symmetric, of all pairs of classes [C, m, p], mean over draws of the support.
+
+    Each class gives ``shots`` samples to its centre and the others as queries; entry (i, j) is the mean of the shares of
+    i's queries not nearer to i's centre and of j's not nearer to j's. The diagonal is 0.
+    """
+    z = checked(z, shots + 1)
+    C, m, p = z.shape
+    total = z.new_zeros(C, C, dtype=torch.float64)
+    for _ in range(repeats):
+        rows = torch.rand(C, m, generator=gen).argsort(1)
+        s = torch.gather(z, 1, rows[..., None].expand(-1, -1, p))
+        centre = s[:, :shots].mean(1)
+        d = torch.cdist(s[:, shots:].reshape(-1, p), centre).reshape(C, m - shots, C)
+        own = d[torch.arange(C), :, torch.arange(C)]
+        wrong = (d <= own[..., None]).double().mean(1).fill_diagonal_(0.0)
+        total += (wrong + wrong.T) / 2
+    return total / repeats
