@@ -150,7 +150,7 @@ def _caption(cell, outputs: list[dict], size: str) -> None:
     facts = _figure(outputs)
     options = cell.metadata.setdefault("mystnb", {})
     options.setdefault("image", {})["alt"] = facts["alt"]
-    notes = [size] + ([f"{facts['seeds']} seeds"] if facts.get("seeds") else []) + \
+    notes = [size] + ([f"{facts['seeds']} seed{'s' * (facts['seeds'] > 1)}"] if facts.get("seeds") else []) + \
         ([facts["interval"]] if facts.get("interval") else [])
     figure = options["figure"]
     figure["caption"] = f"{figure['caption'].rstrip('.')} ({', '.join(notes)})."

@@ -34,7 +34,8 @@ def clouds(points) -> None:
 def pairs(error, found, draws: int) -> None:
     """Error of random Gaussian pairs [N] against two bounds and the approximation; found [N, 5]."""
     fig, axes = figures.panels(2)
-    floor = 0.5 / draws
+    few = slice(None, None, max(1, len(error) // 400))
+    error, found, floor = error[few], found[few], 0.5 / draws
     shown = np.maximum(error, floor)
     for i, (k, name) in enumerate(((0, "distance"), (1, "direction"))):
         axes[0].plot(shown, found[:, k], **(figures.style(i) | {"linestyle": "", "markersize": 4}), label=name)
