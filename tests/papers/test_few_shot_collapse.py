@@ -166,10 +166,12 @@ def test_certificates_cover_and_order():
 
 def test_classes_needed_is_the_fewest():
     n = fs.classes_needed(0.02, 0.1)
-    limit = lambda c: fs.kl_inverse(0.02, math.log(20) / (c // 2))  # noqa: E731
+    limit = lambda c: fs.kl_inverse(0.02, math.log(40) / (c // 2))  # noqa: E731
     assert limit(n) <= 0.1 < limit(n - 2)
     with pytest.raises(fs.FewShotError, match="never certifies"):
         fs.classes_needed(0.2, 0.1)
+    with pytest.raises(fs.FewShotError, match="delta=2"):
+        fs.classes_needed(0.01, 0.1, 2)
 
 
 @pytest.mark.parametrize("call, word", [

@@ -103,7 +103,12 @@ def certificate(features_by_class: Tensor, delta: float = 0.05, ways: int = 2, s
 
 
 def classes_needed(error: float, target: float, delta: float = 0.05) -> int:
-    """Fewest classes from which a two-way error certifies below ``target``: ``kl_inverse(error, log(1/delta)/(C/2))``."""
+    """Fewest classes at which ``Certificate.pairs`` of a two-way error comes below ``target``.
+
+    That limit is asked at half of delta: ``kl_inverse(error, log(2/delta)/(C/2))``.
+    """
     if not 0 <= error < target < 1:
         raise FewShotError(f"an error of {error} never certifies {target}; choose a target above the error and below 1.")
-    return 2 * math.ceil(math.log(1 / delta) / kl(error, target))
+    if not 0 < delta < 1:
+        raise FewShotError(f"delta={delta} is no probability of failure; choose one between 0 and 1, such as 0.05.")
+    return 2 * math.ceil(math.log(2 / delta) / kl(error, target))

@@ -17,6 +17,8 @@ def check_two_point(fn: Callable) -> str:
             x, q = (np.asarray(v, float) for v in fn(V))
         except NotImplementedError:
             return "not written yet: replace the body of two_point and run this cell again"
+        except (TypeError, ValueError):
+            return f"wrong at V = {V:g}: give two values and two probabilities that sum to 1"
         if x.shape != (2, ) or q.shape != (2, ) or (q < 0).any() or abs(q.sum() - 1) > 1e-12:
             return f"wrong at V = {V:g}: give two values and two probabilities that sum to 1"
         if abs(x @ q) > 1e-9:

@@ -109,7 +109,7 @@ def scatter(rows) -> None:
     axes[0].legend(fontsize=7)
     figures.display(
         fig, f"Two scatter plots of {len(V)} pairs of new classes: one-shot errors have mean {number(e1.mean())}, five-shot "
-        f"errors {number(e5.mean())}, and the bound by distance is at least {number(4 * V.min() * 4)}.",
+        f"errors {number(e5.mean())}, and the bound by distance is {number(theorems.constant(5) * V.min())} or more.",
         {"CDNV": V, "error, 1 shot": e1, "error, 5 shots": e5, "approximation, 1": a1, "approximation, 5": a5}, 1)
 
 
@@ -133,7 +133,7 @@ def certificates(counts: Sequence[int], limits, error) -> None:
 def judged(counts: Sequence[int], shots: Sequence[int], values, ways: int, start: tuple[int, int]) -> None:
     """Interactive: measured error, approximation and two bounds, times ways - 1; values [seed, count, shots, 5]."""
     mean = values.mean(0) * (ways - 1)
-    names = ("measured", "Gaussian approximation", "bound by direction", "bound by distance")
+    names = ("measured", "Gaussian", "direction", "distance")
     order, frames, told = (0, 3, 2, 4), [], []
     for i, l_ in enumerate(counts):
         frames.append([])
@@ -165,4 +165,5 @@ def judged(counts: Sequence[int], shots: Sequence[int], values, ways: int, start
                        {"label": "Shots", "values": [str(v) for v in shots], "start": start[1]}], frames, layout, still,
         f"Bar chart of an error and its bounds. {told[start[0] * len(shots) + start[1]]}", told,
         {"what": list(names), "value": bars},
-        "Measured few-shot error of new classes beside its approximation and two bounds; the dotted line is 1.")
+        "Measured few-shot error of new classes beside its Gaussian approximation and the bounds by direction and by "
+        "distance; the dotted line is 1.")
