@@ -41,7 +41,7 @@ def test_interactive_needs_positions_and_sentences():
     controls = [{"label": "a", "values": ["1", "2"], "start": 0}] * 2
     with pytest.raises(figures.FigureError, match="12 positions"):
         figures.interactive("f", controls, [[[], []], [[], []]], {}, figure(), GOOD, ["s"] * 4, {"t": [1]}, "A map.")
-    with pytest.raises(figures.FigureError, match="two controls"):
+    with pytest.raises(figures.FigureError, match="two or more controls"):
         figures.interactive("f", controls[:1], [[[]]], {}, figure(), GOOD, ["s"], {"t": [1]}, "A map.")
     with pytest.raises(figures.FigureError, match="for each position"):
         figures.interactive("f", [*controls, controls[0]], [[[[]], [[]]], [[[]], [[]]]], {}, figure(), GOOD, ["s"] * 8,
