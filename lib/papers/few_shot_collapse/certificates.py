@@ -80,7 +80,8 @@ def certificate(features_by_class: Tensor, delta: float = 0.05, ways: int = 2, s
 
     Returns
     -------
-    :class:`Certificate`. No moment is needed: the kernel of the U-statistic is the observed error.
+    :class:`Certificate`. No moment is needed: the kernel of the U-statistic is the observed error. It holds where distances
+    can be computed in the features' own precision; centre and scale features that are huge before.
     """
     z = checked(features_by_class, shots + 1, max(ways, 4))
     if not 0 < delta < 1:

@@ -1,4 +1,4 @@
-"""Letters as classes: random draws of a letter's styles, bent and blurred, and a small conv net that learns them."""
+"""Letters as classes: random draws of a letter's styles, bent and made noisy, and a small conv net that learns them."""
 
 from __future__ import annotations
 
