@@ -1,5 +1,6 @@
 """Intervals, paired comparisons and fits, each with its confidence stated."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,24 @@ def proportion(successes: int, n: int, alpha: float = 1e-3) -> Interval:
     low = stats.beta.ppf(alpha / 2, successes, n - successes + 1) if successes else 0.0
     high = stats.beta.ppf(1 - alpha / 2, successes + 1, n - successes) if successes < n else 1.0
     return Interval(successes / n, float(low), float(high), n)
+
+
+def kl(q: float, p: float) -> float:
+    """Relative entropy of a coin of bias ``q`` to one of bias ``p`` in (0, 1), in nats."""
+    return (q * math.log(q / p) if q else 0.0) + ((1 - q) * math.log((1 - q) / (1 - p)) if q < 1 else 0.0)
+
+
+def kl_inverse(q: float, budget: float) -> float:
+    """The largest ``p`` with ``kl(q, p) <= budget``, rounded up: the upper limit of a rate that was seen as ``q``."""
+    from scipy.optimize import brentq
+    if not 0 <= q <= 1 or not budget >= 0:
+        raise ValueError(f"a rate of {q} with a budget of {budget} has no limit; rates lie in [0, 1], budgets from 0 on.")
+    top = 1 - 1e-15
+    if q >= top or budget == 0:
+        return float(q)
+    if q == 0:
+        return -math.expm1(-budget)
+    return 1.0 if kl(q, top) <= budget else min(1.0, brentq(lambda p: kl(q, p) - budget, q, top, xtol=1e-13) + 1e-12)
 
 
 def median(x, alpha: float = 1e-3) -> Interval:

@@ -1,5 +1,7 @@
 """Intervals against closed forms."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,19 @@ def test_what_has_no_interval_is_refused(call):
                                      (float("inf"), "∞"), (float("nan"), "undefined")])
 def test_numbers_as_printed(x, text):
     assert stats.number(x) == text
+
+
+@pytest.mark.parametrize("q, budget", [(0.0, 0.1), (0.02, 0.05), (0.2, 0.05), (0.5, 0.01), (0.999, 1e-4), (0.3, 40.0)])
+def test_kl_inverse_inverts(q, budget):
+    p = stats.kl_inverse(q, budget)
+    assert p >= q and (p == 1 or stats.kl(q, p) == pytest.approx(budget, rel=1e-4))
+    assert p <= q + math.sqrt(budget / 2) + 1e-9  # Pinsker: never worse than Hoeffding
+
+
+def test_kl_inverse_at_the_ends_and_beyond():
+    assert stats.kl_inverse(0.0, 0.1) == pytest.approx(1 - math.exp(-0.1))
+    assert stats.kl_inverse(1.0, 0.1) == 1 and stats.kl_inverse(0.4, 0) == 0.4 and stats.kl_inverse(0.4, 50.0) == 1
+    with pytest.raises(ValueError, match="no limit"):
+        stats.kl_inverse(1.2, 0.1)
+    with pytest.raises(ValueError, match="no limit"):
+        stats.kl_inverse(0.2, math.nan)

@@ -5,7 +5,7 @@ Source: *Generalization Bounds for Few-Shot Transfer Learning with Pretrained Cl
 any encoder, or [N, p] with labels [N].
 """
 
-from .certificates import Certificate, certificate, classes_needed, kl_inverse
+from .certificates import Certificate, certificate, classes_needed
 from .collapse import Moments, by_class, cdnv, directional_cdnv, moments
 from .episodes import few_shot_error, pair_errors
 from .errors import FewShotError
@@ -13,5 +13,5 @@ from .theorems import bounds, by_direction, by_distance, gaussian
 
 __all__ = [
     "Certificate", "FewShotError", "Moments", "bounds", "by_class", "by_direction", "by_distance", "cdnv", "certificate",
-    "classes_needed", "directional_cdnv", "few_shot_error", "gaussian", "kl_inverse", "moments", "pair_errors"
+    "classes_needed", "directional_cdnv", "few_shot_error", "gaussian", "moments", "pair_errors"
 ]

@@ -6,30 +6,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
+
+from lib.stats import kl, kl_inverse
 
 from .collapse import checked
 from .episodes import few_shot_error, pair_errors
 from .errors import FewShotError
-
-
-def kl(q: float, p: float) -> float:
-    """Relative entropy of two coins, in nats."""
-    terms = (q * math.log(q / p) if q else 0.0), ((1 - q) * math.log((1 - q) / (1 - p)) if q < 1 else 0.0)
-    return sum(terms)
-
-
-def kl_inverse(q: float, budget: float) -> float:
-    """The largest p with ``kl(q, p) <= budget``, rounded up."""
-    if not 0 <= q <= 1 or budget < 0:
-        raise FewShotError(f"a rate of {q} with a budget of {budget} has no inverse; rates lie in [0, 1], budgets above 0.")
-    if q >= 1 or budget == 0:
-        return float(q)
-    if q == 0:
-        return -math.expm1(-budget)
-    top = 1 - 1e-15
-    return top if kl(q, top) <= budget else min(1.0, brentq(lambda p: kl(q, p) - budget, q, top, xtol=1e-13) + 1e-12)
 
 
 def hoeffding(q: float, n: int, delta: float) -> float:
@@ -80,8 +63,7 @@ def certificate(features_by_class: Tensor, delta: float = 0.05, ways: int = 2, s
 
     Returns
     -------
-    :class:`Certificate`. No moment is needed: the kernel of the U-statistic is the observed error. It holds where distances
-    can be computed in the features' own precision; centre and scale features that are huge before.
+    :class:`Certificate`. No moment is needed: the kernel of the U-statistic is the observed error.
     """
     z = checked(features_by_class, shots + 1, max(ways, 4))
     if not 0 < delta < 1:

@@ -58,6 +58,15 @@ def checked(z: Tensor, samples: int = 2, classes: int = 2) -> Tensor:
     return z
 
 
+def centred(z: Tensor) -> Tensor:
+    """Features around their mean, scaled to at most 1, in their own precision: distances keep their order, none overflows."""
+    w = z.double()
+    for _ in range(2):
+        w = w / w.abs().max().clamp_min(1e-300)
+        w = w - w.mean((0, 1))
+    return w.to(z.dtype)
+
+
 def moments(z: Tensor) -> Moments:
     """Moments of features by class [C, m, p]; raises FewShotError where two class means coincide."""
     z = checked(z).double()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .collapse import by_class, checked
+from .collapse import by_class, centred, checked
 from .errors import FewShotError
 
 BLOCK = 2**21  # numbers in a block of episodes: what fits a cache
 
 
-def draw(classes: int, samples: int, ways: int, per_class: int, episodes: int, gen: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw(classes: int, samples: int, ways: int, per_class: int, episodes: int,
+         rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Classes [T, k] and samples [T, k, s] of each episode, without replacement."""
-    chosen = torch.rand(episodes, classes, generator=gen).topk(ways, 1).indices
-    rows = torch.rand(episodes, ways, samples, generator=gen).topk(per_class, 2).indices
-    return chosen, rows
+    def pick(n: int, k: int, rows: int) -> Tensor:
+        return torch.from_numpy(rng.permuted(np.broadcast_to(np.arange(n), (rows, n)), axis=1)[:, :k])
+    return pick(classes, ways, episodes), pick(samples, per_class, episodes * ways).reshape(episodes, ways, per_class)
 
 
 def nearest_centre(support: Tensor, query: Tensor) -> Tensor:
@@ -67,8 +69,7 @@ def few_shot_error(features, labels=None, ways: int = 5, shots: int = 1, episode
 
     Returns
     -------
-    Share of queries that the head takes for another class, between 0 and 1; ties count as errors for the centre. Features
-    are used in their own precision: centre and scale float32 features that are huge or far from the origin before.
+    Share of queries that the head takes for another class, between 0 and 1; ties count as errors for the centre.
     """
     z = checked(features) if labels is None else by_class(features, labels)
     C, m, p = z.shape
@@ -78,17 +79,20 @@ def few_shot_error(features, labels=None, ways: int = 5, shots: int = 1, episode
         raise FewShotError(f"{ways} ways cannot be drawn from {C} classes; choose 2 to {C}.")
     if shots < 1 or queries < 1 or shots + queries > m:
         raise FewShotError(f"{shots} shots and {queries} queries need {shots + queries} samples a class, and there are {m}.")
-    gen = generator or torch.Generator().manual_seed(seed)
+    if episodes < 1:
+        raise FewShotError(f"episodes={episodes} gives no error to take a mean of; draw at least one.")
+    z, gen = centred(z), generator or torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=gen)))
     own = torch.arange(ways).repeat_interleave(queries)[:, None]
     wrong, size, flat = 0.0, max(1, BLOCK // (ways * (shots + queries) * max(p, m))), z.reshape(C * m, p)
     for first in range(0, episodes, size):
         T = min(size, episodes - first)
-        chosen, rows = draw(C, m, ways, shots + queries, T, gen)
+        chosen, rows = draw(C, m, ways, shots + queries, T, rng)
         s = flat[chosen[..., None] * m + rows]
         score = HEADS[head](s[:, :, :shots], s[:, :, shots:].reshape(T, ways * queries, p))
         right = score.gather(2, own.expand(T, -1, -1))
         other = score.masked_fill(own == torch.arange(ways), -torch.inf).amax(2, keepdim=True)
-        wrong += T * float((other >= right).double().mean())
+        wrong += T * float((~(right > other)).double().mean())
     return wrong / episodes
 
 
@@ -98,7 +102,9 @@ def pair_errors(z: Tensor, shots: int, gen: torch.Generator, repeats: int = 1) -
     Each class gives ``shots`` samples to its centre and the others as queries; entry (i, j) is the mean of the shares of
     i's queries not nearer to i's centre and of j's not nearer to j's. The diagonal is 0.
     """
-    z = checked(z, shots + 1)
+    if shots < 1 or repeats < 1:
+        raise FewShotError(f"{shots} shots and {repeats} draws of the support are not possible; take at least one of each.")
+    z = centred(checked(z, shots + 1))
     C, m, p = z.shape
     total = z.new_zeros(C, C, dtype=torch.float64)
     for _ in range(repeats):
@@ -107,6 +113,6 @@ def pair_errors(z: Tensor, shots: int, gen: torch.Generator, repeats: int = 1) -
         centre = s[:, :shots].mean(1)
         d = torch.cdist(s[:, shots:].reshape(-1, p), centre).reshape(C, m - shots, C)
         own = d[torch.arange(C), :, torch.arange(C)]
-        wrong = (d <= own[..., None]).double().mean(1).fill_diagonal_(0.0)
+        wrong = (~(d > own[..., None])).double().mean(1).fill_diagonal_(0.0)
         total += (wrong + wrong.T) / 2
     return total / repeats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -82,20 +83,13 @@ def train(x: Tensor, steps: int, batch: int, gen: torch.Generator, seed: int, at
     kept = {}
     for t in range(steps):
         if t in at:
-            kept[t] = copied(net)
+            kept[t] = copy.deepcopy(net).eval()
         i = torch.randint(C * m, (batch, ), generator=gen).to(x.device)
         F.cross_entropy(head(net(flat[i])), y[i]).backward()
         optimizer.step()
         cycle.step()
         optimizer.zero_grad()
-    return kept | {steps: copied(net)}, head
-
-
-def copied(net: Encoder) -> Encoder:
-    """A copy in evaluation mode."""
-    out = Encoder(net.conv[0].out_channels).to(next(net.parameters()).device)
-    out.load_state_dict(net.state_dict())
-    return out.eval()
+    return kept | {steps: net.eval()}, head
 
 
 @torch.no_grad()

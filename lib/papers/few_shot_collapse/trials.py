@@ -9,17 +9,13 @@ import torch
 from torch import Tensor
 
 from lib import stats
+from lib.ensemble import generators
 
 from . import certificates, letters, theorems
 from .collapse import cdnv, moments, pairs
 from .episodes import few_shot_error, pair_errors
 
 HEADS = ("centre", "ridge", "logistic")
-
-
-def generator(seed: int) -> torch.Generator:
-    """A stream of its own."""
-    return torch.Generator().manual_seed(int(seed))
 
 
 def _normal(gen: torch.Generator, *shape: int) -> Tensor:
@@ -41,7 +37,7 @@ def gaussian_pairs(count: int, draws: int, dimensions: tuple[int, ...], shots: t
     """
     out: dict[str, list] = {"hits": [], "bounds": [], "facts": []}
     for seed in seeds:
-        gen, rows = generator(seed), ([], [], [])
+        gen, rows = generators([seed])[0], ([], [], [])
         for i in range(count):
             p = dimensions[int(torch.randint(len(dimensions), (1, ), generator=gen))]
             n = shots[int(torch.randint(len(shots), (1, ), generator=gen))]
@@ -84,7 +80,7 @@ def two_point(V: tuple[float, ...], draws: int, seeds: list[int]) -> dict:
     """Error with known centres of the two-point law that attains Cantelli's bound; ``error`` [seed, V]."""
     out = []
     for seed in seeds:
-        gen = generator(seed)
+        gen = generators([seed])[0]
         out.append([])
         for v in V:
             q = 4 * v / (1 + 4 * v)
@@ -102,7 +98,7 @@ def from_samples(sizes: tuple[int, ...], trials: int, delta: float, p: int, seed
     shift[0] = d
     covered, ratio = [], []
     for seed in seeds:
-        gen = generator(seed)
+        gen = generators([seed])[0]
         rows = [[], []]
         for m in sizes:
             x = (torch.rand(trials, 2, m, p, generator=gen, dtype=torch.float64) * 2 - 1) * side
@@ -133,7 +129,7 @@ def from_classes(population: int, counts: tuple[int, ...], draws: int, delta: fl
     """
     spread, missed, slack = [], [], []
     for seed in seeds:
-        gen = generator(seed)
+        gen = generators([seed])[0]
         mean = _normal(gen, population, 8)
         var = 0.02 + 0.1 * torch.rand(population, generator=gen, dtype=torch.float64)
         V = (var[:, None] + var[None]) / 2 / torch.cdist(mean, mean).square().fill_diagonal_(torch.inf)
@@ -149,7 +145,7 @@ def from_classes(population: int, counts: tuple[int, ...], draws: int, delta: fl
                 u.append(float(part.sum() / (count * (count - 1))))
             limits = np.array([[
                 certificates.hoeffding(x, count // 2, delta),
-                certificates.kl_inverse(x,
+                stats.kl_inverse(x,
                                         math.log(1 / delta) / (count // 2))
             ] for x in u])
             rows[0].append(np.std(u, ddof=1))
@@ -162,7 +158,7 @@ def from_classes(population: int, counts: tuple[int, ...], draws: int, delta: fl
 
 def split(n_target: int, n_certify: int, n_source: int, seed: int, pool: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Three disjoint random sets of classes: new ones, ones to certify on, source."""
-    order = pool[torch.randperm(len(pool), generator=generator(seed))]
+    order = pool[torch.randperm(len(pool), generator=generators([seed])[0])]
     ends = n_target, n_target + n_certify, n_target + n_certify + n_source
     return order[:ends[0]], order[ends[0]:ends[1]], order[ends[1]:ends[2]]
 
@@ -220,7 +216,7 @@ def pretrained(counts: tuple[int, ...], total: int, steps: int, batch: int, at: 
     }
     extra: dict = {}
     for seed in seeds:
-        gen = generator(seed)
+        gen = generators([seed])[0]
         new, held, source = split(n_target, n_certify, max(counts), seed, torch.arange(len(pool.names)))
         x_new = pool.draw(new, per_class, gen)
         raw = x_new.reshape(*x_new.shape[:2], -1).cpu()
@@ -282,7 +278,7 @@ def by_samples(sizes: tuple[int, ...], count: int, steps: int, batch: int, n_tar
     """The same with ``sizes`` images a class: ``V`` [seed, size, 3], 5-way 1-shot ``error`` [seed, size] on new classes."""
     pool, V, error = letters.Letters(device), [], []
     for seed in seeds:
-        gen = generator(seed)
+        gen = generators([seed])[0]
         new, _, source = split(n_target, 0, count, seed, torch.arange(len(pool.names)))
         x_new, fresh = pool.draw(new, per_class, gen), pool.draw(source[:50], per_class, gen)
         rows = ([], [])
@@ -304,7 +300,7 @@ def other_script(count: int, total: int, steps: int, batch: int, n_target: int, 
     script = max(range(int(pool.script.max()) + 1), key=lambda s: int((pool.script == s).sum()))
     inside, outside = (pool.script == script).nonzero()[:, 0], (pool.script != script).nonzero()[:, 0]
     for seed in seeds:
-        gen = generator(seed)
+        gen = generators([seed])[0]
         new, _, same = split(n_target, 0, count, seed, inside)
         other = split(0, 0, count, seed, outside)[2]
         x_new, rows = pool.draw(new, per_class, gen), ([], [])

@@ -7,10 +7,10 @@ Source: *Norm-based Generalization Bounds for (Compositionally) Sparse Neural Ne
 """
 
 from .bounds import PEERS, Bound, Sample, all_bounds, bound, sample, worst_path
-from .certificates import hold_out, kl_inverse, pac_bayes
+from .certificates import hold_out, pac_bayes
 from .errors import BoundError
 from .spectral import circular, norm, unrolled, upper
 from .walk import Layer, walk
 
-__all__ = ["PEERS", "Bound", "BoundError", "Layer", "Sample", "all_bounds", "bound", "circular", "hold_out", "kl_inverse",
+__all__ = ["PEERS", "Bound", "BoundError", "Layer", "Sample", "all_bounds", "bound", "circular", "hold_out",
            "norm", "pac_bayes", "sample", "unrolled", "upper", "walk", "worst_path"]

@@ -10,6 +10,8 @@ import torch
 from scipy import stats as laws
 from torch import Tensor, nn
 
+from lib.stats import kl_inverse
+
 from .bounds import Bound
 from .errors import BoundError
 
@@ -21,18 +23,6 @@ def hold_out(errors: int, n: int, delta: float = 0.05) -> Bound:
     total = 1.0 if errors == n else float(laws.beta.ppf(1 - delta, errors + 1, n - errors))
     return Bound("a hold-out test", total, errors / n, 0.0, total - errors / n, factors={"samples held out": n},
                  assumes="samples that training has not seen")
-
-
-def kl_inverse(q: float, c: float) -> float:
-    """Largest p with ``kl(q, p) <= c`` for Bernoulli laws, by bisection."""
-    def kl(p: float) -> float:
-        a = q * math.log(q / p) if q > 0 else 0.0
-        return a + ((1 - q) * math.log((1 - q) / (1 - p)) if q < 1 else 0.0)
-    low, high = q, 1 - 1e-15
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if kl(max(middle, 1e-300)) <= c else (low, middle)
-    return high
 
 
 def pac_bayes(model: nn.Module, start: Sequence[Tensor], errors: Callable[[nn.Module], float], m: int, delta: float = 0.05,
