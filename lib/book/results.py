@@ -7,8 +7,7 @@ from pathlib import Path
 
 from lib import evidence, paths
 from lib.book.pages import Page
-from lib.data.packages import wanted
-from lib.data.sets import PACKAGES
+from lib.data.sets import PACKAGES, digest
 from lib.source import LIB, modules_reached
 
 SIZES = ("reduced", "full")
@@ -26,7 +25,7 @@ def key(page: Page, size: str) -> str:
     folder = paths.records(page.slug)
     files = sorted([*folder.glob("*.npz"), *folder.glob("*.json")]) if size == "full" else []
     replayed = [[f.name, evidence.digest(f.read_bytes())] for f in files if f.name != "claims.json"]
-    data = {n: wanted()[PACKAGES[n]][1] for n in page.data if n in PACKAGES}
+    data = {n: digest(n) for n in page.data if n in PACKAGES}
     pins = constraints().read_text() if constraints().is_file() else ""
     return evidence.digest(json.dumps([page.slug, size, cells, modules, replayed, data, pins, evidence.versions()],
                                       sort_keys=True))

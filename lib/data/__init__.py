@@ -5,14 +5,14 @@ never installed or run (``python -m lib.book data``). A chapter declares what it
 what it did not declare is refused, so that the book knows which pages a data set reaches.
 """
 
-from lib.data.hub import cifar10, mnist
+from lib.data.hub import cifar10, cifar100, mnist
 from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
-from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Drawings, Images, animals, corpus, digits, glyphs, signal
+from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Drawings, Images, animals, corpus, digits, emoji, glyphs, kanji, signal
 from lib.data.sets import digest as digest
 
 __all__ = ["BUNDLED", "CREDITS", "DataCorrupt", "DataMissing", "Drawings", "Images", "PACKAGES", "animals",
-           "cifar10", "corpus", "credits", "declare", "digest", "digits", "fetch", "find", "glyphs", "have",
-           "have_package", "mnist", "signal", "status"]
+           "cifar10", "cifar100", "corpus", "credits", "declare", "digest", "digits", "emoji", "fetch", "find", "glyphs",
+           "have", "have_package", "kanji", "mnist", "signal", "status"]
 
 
 def declare(names) -> None:
@@ -27,7 +27,7 @@ def declare(names) -> None:
 
 def have(name: str) -> bool:
     """True where a data set can be read now (for tests that skip and cells that degrade)."""
-    return name in BUNDLED or name in PACKAGES and have_package(PACKAGES[name])
+    return name in BUNDLED or name in PACKAGES and all(map(have_package, PACKAGES[name]))
 
 
 def credits(names) -> list[str]:

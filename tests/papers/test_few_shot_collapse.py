@@ -8,9 +8,9 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestCentroid
 
-from lib import stats
+from lib import data, stats
 from lib.papers import few_shot_collapse as fs
-from lib.papers.few_shot_collapse import episodes, exercises, letters, theorems, trials
+from lib.papers.few_shot_collapse import drawings, episodes, exercises, theorems, trials, wider
 
 
 def gen(seed=0):
@@ -95,9 +95,9 @@ def test_margin_variance_of_gaussian_features():
 @pytest.mark.parametrize("head, peer", [("centre", NearestCentroid()), ("ridge", None)])
 def test_heads_agree_with_scikit_learn(head, peer):
     z, k, n = clouds(4, 20, 6, 0.8), 4, 5
-    support, query = z[None, :, :n], z[:, n:].reshape(1, -1, 6)
-    got = episodes.HEADS[head](support, query)[0].argmax(1).numpy()
-    x, y = support.reshape(-1, 6).numpy(), np.arange(k).repeat(n)
+    i = torch.arange(80).reshape(1, 4, 20)
+    got = episodes.HEADS[head](z.reshape(-1, 6), i[..., :n], i[..., n:].reshape(1, -1))[0].argmax(0).numpy()
+    x, y, query = z[:, :n].reshape(-1, 6).numpy(), np.arange(k).repeat(n), z[:, n:].reshape(1, -1, 6)
     if peer:
         want = peer.fit(x, y).predict(query[0].numpy())
     else:
@@ -168,9 +168,9 @@ def test_classes_needed_is_the_fewest():
     n = fs.classes_needed(0.02, 0.1)
     limit = lambda c: stats.kl_inverse(0.02, math.log(40) / (c // 2))  # noqa: E731
     assert limit(n) <= 0.1 < limit(n - 2)
-    with pytest.raises(fs.FewShotError, match="never certifies"):
+    with pytest.raises(fs.FeaturesError, match="never certifies"):
         fs.classes_needed(0.2, 0.1)
-    with pytest.raises(fs.FewShotError, match="delta=2"):
+    with pytest.raises(fs.FeaturesError, match="delta=2"):
         fs.classes_needed(0.01, 0.1, 2)
 
 
@@ -186,7 +186,7 @@ def test_classes_needed_is_the_fewest():
     (lambda: fs.pair_errors(clouds(), 40, gen()), "samples a class"),
     (lambda: fs.pair_errors(clouds(), 0, gen()), "0 shots"), (lambda: fs.few_shot_error(clouds(), episodes=0), "episodes=0")])
 def test_bad_input_is_told_with_its_remedy(call, word):
-    with pytest.raises(fs.FewShotError, match=word):
+    with pytest.raises(fs.FeaturesError, match=word):
         call()
 
 
@@ -202,16 +202,56 @@ def test_excess_finds_a_violated_bound():
     assert theorems.excess([0], 100, [0.1]) == pytest.approx(-0.1)
 
 
-def test_letters_are_drawn_by_class_and_features_keep_their_shape():
-    pool = letters.Letters()
+def test_drawings_are_drawn_by_class_and_features_keep_their_shape():
+    pool = drawings.Pool.of("glyphs")
     x = pool.draw(torch.tensor([3, 700]), 4, gen())
-    assert x.shape == (2, 4, 24, 24) and len(pool.names) == len(pool.count) > 1000
+    assert x.shape == (2, 4, 24, 24) and len(pool) == len(pool.parent) > 1000
     assert torch.equal(x, pool.draw(torch.tensor([3, 700]), 4, gen()))
-    nets, head = letters.train(x, 3, 8, gen(), 0, at=(0,))
+    nets, head = drawings.train(drawings.batches(x, 8), 2, 3, gen(), 0, at=(0,))
     assert set(nets) == {0, 3} and head.out_features == 2
-    z = letters.features(nets[3], x)
-    assert z.shape == (2, 4, letters.FEATURES) and bool((z >= 0).all())
-    assert not torch.equal(letters.features(nets[0], x), z)
+    z = drawings.features(nets[3], x)
+    assert z.shape == (2, 4, drawings.Encoder.width) and bool((z >= 0).all())
+    assert not torch.equal(drawings.features(nets[0], x), z)
+
+
+def test_a_pool_keeps_the_styles_asked_for_and_gives_each_class_its_own_images():
+    x = np.arange(12, dtype=np.uint8)[:, None, None, None].repeat(3, 1).repeat(8, 2).repeat(8, 3) * 20
+    pool = drawings.Pool(x, np.array([1, 0] * 6))
+    assert pool.x[:6, 0, 0, 0].mul(255 / 20).round().tolist() == [1, 3, 5, 7, 9, 11] and pool.count.tolist() == [6, 6]
+    assert pool.draw(torch.tensor([1]), 5, gen()).shape == (1, 5, 3, 8, 8)
+    images, labels = drawings.fresh(pool, torch.tensor([1, 0]), 7)(gen())
+    assert images.shape == (7, 3, 8, 8) and set(labels.tolist()) <= {0, 1}
+    some = drawings.Pool.of("glyphs", styles=(0, 4))
+    assert 1 <= some.count[some.count > 0].min() <= some.count.max() <= 2
+
+
+def test_a_bent_image_in_colour_moves_all_channels_alike():
+    x = torch.rand(2, 1, 16, 16, generator=gen()).repeat(1, 3, 1, 1)
+    bent = drawings.bend(x, gen(1))
+    assert bent.shape == x.shape and float((bent[:, 0] - bent[:, 1]).std()) == pytest.approx(0.12 * 2**0.5, rel=0.1)
+
+
+def test_the_residual_net_learns_on_letters_and_on_the_hub_s_format(monkeypatch):
+    kind = {"steps": 3, "batch": 8, "widths": (8, 8), "blocks": 1, "n_target": 6, "per_class": 16, "episodes": 20,
+            "seeds": [1, 2]}
+    found = wider.residual("packages", (5, 10), **kind)
+    assert found["V"].shape == (2, 2, 2) and found["gap"].shape == found["error"].shape == (2, 2)
+    x = np.random.default_rng(0).integers(0, 255, (400, 3, 32, 32)).astype(np.uint8)
+    monkeypatch.setattr(drawings.data, "cifar100", lambda: (x, np.arange(400) % 20, np.zeros(20, int)))
+    assert np.isfinite(wider.residual("hub", (5, 10), **kind)["error"]).all()
+
+
+@pytest.mark.skipif(not data.have("kanji"), reason="needs kanjivg")
+def test_many_kanji_are_learned_and_certified():
+    found = wider.many_classes((4, 40), 3, 8, 12, 20, (10, 20), 16, 20, 50, [3])
+    assert found["V"].shape == found["error"].shape == (1, 2, 2) and found["limits"].shape == (1, 2, 2)
+    assert (found["limits"] <= 1).all() and (found["new"] > 0).all()
+
+
+@pytest.mark.skipif(not data.have("emoji"), reason="needs the packages of emoji")
+def test_each_vendor_is_seen_and_not_seen():
+    found = wider.other_vendor(20, 3, 8, 12, 16, 20, [3])
+    assert found["V"].shape == found["error"].shape == (1, 3, 2) and (found["V"] > 0).all()
 
 
 def test_whitened_source_has_unit_covariance_without_shrinkage():

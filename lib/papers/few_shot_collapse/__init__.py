@@ -5,13 +5,13 @@ Source: *Generalization Bounds for Few-Shot Transfer Learning with Pretrained Cl
 any encoder, or [N, p] with labels [N].
 """
 
+from lib.features import FeaturesError, Moments, by_class, cdnv, directional_cdnv, moments
+
 from .certificates import Certificate, certificate, classes_needed
-from .collapse import Moments, by_class, cdnv, directional_cdnv, moments
 from .episodes import few_shot_error, pair_errors
-from .errors import FewShotError
 from .theorems import bounds, by_direction, by_distance, gaussian
 
 __all__ = [
-    "Certificate", "FewShotError", "Moments", "bounds", "by_class", "by_direction", "by_distance", "cdnv", "certificate",
+    "Certificate", "FeaturesError", "Moments", "bounds", "by_class", "by_direction", "by_distance", "cdnv", "certificate",
     "classes_needed", "directional_cdnv", "few_shot_error", "gaussian", "moments", "pair_errors"
 ]

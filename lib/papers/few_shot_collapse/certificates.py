@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lib.features import FeaturesError, checked
 from lib.stats import kl, kl_inverse
 
-from .collapse import checked
 from .episodes import few_shot_error, pair_errors
-from .errors import FewShotError
 
 
 def hoeffding(q: float, n: int, delta: float) -> float:
@@ -67,12 +66,12 @@ def certificate(features_by_class: Tensor, delta: float = 0.05, ways: int = 2, s
     """
     z = checked(features_by_class, shots + 1, max(ways, 4))
     if not 0 < delta < 1:
-        raise FewShotError(f"delta={delta} is no probability of failure; choose one between 0 and 1, such as 0.05.")
+        raise FeaturesError(f"delta={delta} is no probability of failure; choose one between 0 and 1, such as 0.05.")
     if not 2 <= ways:
-        raise FewShotError(f"ways={ways} is not possible; a task needs two classes or more.")
+        raise FeaturesError(f"ways={ways} is not possible; a task needs two classes or more.")
     C, m, _ = z.shape
     if episodes < 1 or shots + queries > m:
-        raise FewShotError(f"{shots} shots and {queries} queries need {shots + queries} samples a class, and there are {m}.")
+        raise FeaturesError(f"{shots} shots and {queries} queries need {shots + queries} samples a class, and there are {m}.")
     gen = torch.Generator().manual_seed(seed)
     h = pair_errors(z, shots, gen)
     half = C // 2
@@ -91,7 +90,7 @@ def classes_needed(error: float, target: float, delta: float = 0.05) -> int:
     That limit is asked at half of delta: ``kl_inverse(error, log(2/delta)/(C/2))``.
     """
     if not 0 <= error < target < 1:
-        raise FewShotError(f"an error of {error} never certifies {target}; choose a target above the error and below 1.")
+        raise FeaturesError(f"an error of {error} never certifies {target}; choose a target above the error and below 1.")
     if not 0 < delta < 1:
-        raise FewShotError(f"delta={delta} is no probability of failure; choose one between 0 and 1, such as 0.05.")
+        raise FeaturesError(f"delta={delta} is no probability of failure; choose one between 0 and 1, such as 0.05.")
     return 2 * math.ceil(math.log(2 / delta) / kl(error, target))

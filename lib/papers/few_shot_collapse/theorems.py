@@ -9,8 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from .collapse import Moments, moments
-from .errors import FewShotError
+from lib.features import FeaturesError, Moments, moments
 
 
 def constant(n: float) -> float:
@@ -65,7 +64,7 @@ def bounds(features_by_class, shots: int) -> dict[str, Tensor]:
     (Gaussian, no bound); each [C (C - 1) / 2]. Moments are estimates here, so the theorems' values are estimates too.
     """
     if shots < 1:
-        raise FewShotError(f"shots={shots} is not possible; the nearest centre needs at least one labelled sample a class.")
+        raise FeaturesError(f"shots={shots} is not possible; the nearest centre needs at least one labelled sample a class.")
     m = features_by_class if isinstance(features_by_class, Moments) else moments(features_by_class)
     V, W = m.V, m.directional
     own = m.traces.diagonal()

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lib import stats
 from lib.ensemble import generators
+from lib.features import cdnv, moments, pairs
 
-from . import certificates, letters, theorems
-from .collapse import cdnv, moments, pairs
+from . import certificates, drawings, theorems
 from .episodes import few_shot_error, pair_errors
 
 HEADS = ("centre", "ridge", "logistic")
@@ -210,14 +210,14 @@ def pretrained(counts: tuple[int, ...], total: int, steps: int, batch: int, at: 
     approximations at 1 and 5 shots; ``clouds`` [2, 6, samples, 2], three source and three new classes on two principal
     axes, before and after.
     """
-    pool, out = letters.Letters(device), {
+    pool, out = drawings.Pool.of("glyphs", device), {
         k: []
         for k in ("V", "pixels", "error", "heads", "white", "pairs", "ranks", "ratio", "limits", "new")
     }
     extra: dict = {}
     for seed in seeds:
         gen = generators([seed])[0]
-        new, held, source = split(n_target, n_certify, max(counts), seed, torch.arange(len(pool.names)))
+        new, held, source = split(n_target, n_certify, max(counts), seed, torch.arange(len(pool)))
         x_new = pool.draw(new, per_class, gen)
         raw = x_new.reshape(*x_new.shape[:2], -1).cpu()
         out["pixels"].append([mean_v(raw), few_shot_error(raw, ways=5, shots=1, episodes=episodes, generator=gen)])
@@ -225,10 +225,10 @@ def pretrained(counts: tuple[int, ...], total: int, steps: int, batch: int, at: 
         for count in counts:
             classes = source[:count]
             x, fresh = pool.draw(classes, total // count, gen), pool.draw(classes[:50], per_class, gen)
-            nets, _ = letters.train(x, steps, batch, gen, seed, at)
+            nets, _ = drawings.train(drawings.batches(x, batch), len(x), steps, gen, seed, at, device=device)
             curve, errors = [], []
             for net in nets.values():
-                z = [letters.features(net, part) for part in (x[:50, :per_class], fresh, x_new)]
+                z = [drawings.features(net, part) for part in (x[:50, :per_class], fresh, x_new)]
                 curve.append([mean_v(part) for part in z])
                 errors.append([few_shot_error(z[2], ways=5, shots=s, episodes=episodes, generator=gen) for s in (1, 5)])
             rows["V"].append(curve)
@@ -246,7 +246,7 @@ def pretrained(counts: tuple[int, ...], total: int, steps: int, batch: int, at: 
             out[key].append(row)
         if not extra:
             extra = _pictures(nets, x, x_new, z[2], gen)
-        zc, kinds = letters.features(net, pool.draw(held, per_class, gen)), ((2, 1), (5, 1), (5, 5))
+        zc, kinds = drawings.features(net, pool.draw(held, per_class, gen)), ((2, 1), (5, 1), (5, 5))
         out["new"].append([few_shot_error(z[2], ways=w, shots=s, episodes=4 * episodes, generator=gen) for w, s in kinds])
         found = [[certificates.certificate(zc[:c], ways=w, shots=s, episodes=tasks, seed=seed) for w, s in kinds]
                  for c in certify]
@@ -266,7 +266,7 @@ def _pictures(nets: dict, x: Tensor, x_new: Tensor, z: Tensor, gen: torch.Genera
     ]
     clouds, m = [], min(x.shape[1], x_new.shape[1])
     for net in (next(iter(nets.values())), list(nets.values())[-1]):
-        f = letters.features(net, torch.cat([x[:3, :m], x_new[:3, :m]]))
+        f = drawings.features(net, torch.cat([x[:3, :m], x_new[:3, :m]]))
         flat = (f - f.mean((0, 1))).reshape(-1, f.shape[-1])
         axes = torch.linalg.svd(flat, full_matrices=False).Vh[:2]
         clouds.append((flat @ axes.T / flat.norm(dim=1).mean()).reshape(*f.shape[:2], 2).numpy())
@@ -276,16 +276,16 @@ def _pictures(nets: dict, x: Tensor, x_new: Tensor, z: Tensor, gen: torch.Genera
 def by_samples(sizes: tuple[int, ...], count: int, steps: int, batch: int, n_target: int, per_class: int, episodes: int,
                seeds: list[int], device: str = "cpu") -> dict:
     """The same with ``sizes`` images a class: ``V`` [seed, size, 3], 5-way 1-shot ``error`` [seed, size] on new classes."""
-    pool, V, error = letters.Letters(device), [], []
+    pool, V, error = drawings.Pool.of("glyphs", device), [], []
     for seed in seeds:
         gen = generators([seed])[0]
-        new, _, source = split(n_target, 0, count, seed, torch.arange(len(pool.names)))
+        new, _, source = split(n_target, 0, count, seed, torch.arange(len(pool)))
         x_new, fresh = pool.draw(new, per_class, gen), pool.draw(source[:50], per_class, gen)
         rows = ([], [])
         for m in sizes:
             x = pool.draw(source, m, gen)
-            net = letters.train(x, steps, batch, gen, seed)[0][steps]
-            z = [letters.features(net, part) for part in (x[:50, :per_class], fresh, x_new)]
+            net = drawings.train(drawings.batches(x, batch), len(x), steps, gen, seed, device=device)[0][steps]
+            z = [drawings.features(net, part) for part in (x[:50, :per_class], fresh, x_new)]
             rows[0].append([mean_v(part) for part in z])
             rows[1].append(few_shot_error(z[2], ways=5, shots=1, episodes=episodes, generator=gen))
         V.append(rows[0])
@@ -296,17 +296,18 @@ def by_samples(sizes: tuple[int, ...], count: int, steps: int, batch: int, n_tar
 def other_script(count: int, total: int, steps: int, batch: int, n_target: int, per_class: int, episodes: int,
                  seeds: list[int], device: str = "cpu") -> dict:
     """New letters of the largest script, pretrained on it or on others: ``V``, 20-way 1-shot ``error`` [seed, 2]."""
-    pool, V, error = letters.Letters(device), [], []
-    script = max(range(int(pool.script.max()) + 1), key=lambda s: int((pool.script == s).sum()))
-    inside, outside = (pool.script == script).nonzero()[:, 0], (pool.script != script).nonzero()[:, 0]
+    pool, V, error = drawings.Pool.of("glyphs", device), [], []
+    script = max(range(int(pool.parent.max()) + 1), key=lambda s: int((pool.parent == s).sum()))
+    inside, outside = (pool.parent == script).nonzero()[:, 0], (pool.parent != script).nonzero()[:, 0]
     for seed in seeds:
         gen = generators([seed])[0]
         new, _, same = split(n_target, 0, count, seed, inside)
         other = split(0, 0, count, seed, outside)[2]
         x_new, rows = pool.draw(new, per_class, gen), ([], [])
         for source in (same, other):
-            net = letters.train(pool.draw(source, total // count, gen), steps, batch, gen, seed)[0][steps]
-            z = letters.features(net, x_new)
+            x = pool.draw(source, total // count, gen)
+            net = drawings.train(drawings.batches(x, batch), len(x), steps, gen, seed, device=device)[0][steps]
+            z = drawings.features(net, x_new)
             rows[0].append(mean_v(z))
             rows[1].append(few_shot_error(z, ways=20, shots=1, episodes=episodes, generator=gen))
         V.append(rows[0])

@@ -1,4 +1,7 @@
-"""Means, spreads and the class-distance normalised variance (CDNV) of features, whole and along class differences."""
+"""Features by class, of any encoder: their means, spreads and class-distance normalised variance (CDNV).
+
+Features are tensors [classes, samples, p], or [N, p] with labels [N]. What cannot be answered raises FeaturesError.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import FewShotError
+from lib.errors import BookError
+
+
+class FeaturesError(BookError):
+    """Features, labels or settings for which the question has no answer."""
 
 
 @dataclass(frozen=True)
@@ -40,35 +47,38 @@ def by_class(features, labels) -> Tensor:
     """Features [N, p] with labels [N] as [C, m, p]; m is the size of the smallest class, later samples are left out."""
     features, labels = torch.as_tensor(features), torch.as_tensor(labels)
     if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise FewShotError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} do not fit: [N, p] and [N].")
+        raise FeaturesError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} do not fit: [N, p] and [N].")
     groups = [features[labels == c] for c in labels.unique()]
     return checked(torch.stack([g[:min(map(len, groups))] for g in groups]) if groups else features)
 
 
 def checked(z: Tensor, samples: int = 2, classes: int = 2) -> Tensor:
-    """Features [C, m, p] that the instruments can use; FewShotError says what is missing."""
+    """Features [C, m, p] that the instruments can use; FeaturesError says what is missing."""
     if not isinstance(z, Tensor) or z.ndim != 3:
-        raise FewShotError(f"features by class are a tensor [classes, samples, p], not {getattr(z, 'shape', type(z))}.")
+        raise FeaturesError(f"features by class are a tensor [classes, samples, p], not {getattr(z, 'shape', type(z))}.")
     if not torch.isfinite(z).all():
-        raise FewShotError("features hold NaN or infinity; look at the encoder before its features.")
+        raise FeaturesError("features hold NaN or infinity; look at the encoder before its features.")
     if z.shape[0] < classes:
-        raise FewShotError(f"{z.shape[0]} classes are too few; at least {classes} are needed here.")
+        raise FeaturesError(f"{z.shape[0]} classes are too few; at least {classes} are needed here.")
     if z.shape[1] < samples:
-        raise FewShotError(f"{z.shape[1]} samples a class are too few; at least {samples} are needed here.")
+        raise FeaturesError(f"{z.shape[1]} samples a class are too few; at least {samples} are needed here.")
     return z
 
 
 def centred(z: Tensor) -> Tensor:
-    """Features around their mean, scaled to at most 1, in their own precision: distances keep their order, none overflows."""
+    """Features around their mean, scaled to at most 1, float64 where they were and float32 else.
+
+    Distances keep their order, and none overflows.
+    """
     w = z.double()
     for _ in range(2):
         w = w / w.abs().max().clamp_min(1e-300)
         w = w - w.mean((0, 1))
-    return w.to(z.dtype)
+    return w if z.dtype == torch.float64 else w.float()
 
 
 def moments(z: Tensor) -> Moments:
-    """Moments of features by class [C, m, p]; raises FewShotError where two class means coincide."""
+    """Moments of features by class [C, m, p]; raises FeaturesError where two class means coincide."""
     z = checked(z).double()
     C, m, p = z.shape
     mean = z.mean(1)
@@ -78,7 +88,7 @@ def moments(z: Tensor) -> Moments:
     scale = mean.square().sum(1).max() + r.square().sum(2).mean()
     if not bool((d2[off] > 1e-24 * scale).all()):
         i, j = ((d2 <= 1e-24 * scale) & off).nonzero()[0].tolist()
-        raise FewShotError(f"the means of classes {i} and {j} coincide, so that no bound by distance exists; drop one.")
+        raise FeaturesError(f"the means of classes {i} and {j} coincide, so that no bound by distance exists; drop one.")
     s = torch.einsum("cmi,cmj->cij", r, r) / m
     own = torch.einsum("cmp,cp->cm", r, mean)
     along = ((own[:, :, None] - torch.einsum("cmp,jp->cmj", r, mean))**2).mean(1)
