@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -135,7 +136,7 @@ class Run:
         self.experiments: dict[str, Evidence | None] = {}
         self.started = (time.perf_counter(), time.process_time())
         self._places: dict[str, str] = {}
-        self._digests = self._data_digests()
+        self._digests = self._data_digests(self.data)
         shell = show.shell()
         if shell is not None:
             shell.ast_transformers[:] = [t for t in shell.ast_transformers if not isinstance(t, PendingCells)]
@@ -145,10 +146,12 @@ class Run:
     def __repr__(self) -> str:
         return f"Run of {self.slug}: {self.size} size, seed {self.seed}, on {self.device}"
 
-    def _data_digests(self) -> dict[str, str]:
+    def _data_digests(self, reads: Sequence[str] = ()) -> dict[str, str]:
+        """Declare the chapter's data sets, and those that one experiment reads besides; their digests by name."""
         from lib import data
+        self.data = tuple(dict.fromkeys((*self.data, *reads)))
         data.declare(self.data)
-        return {name: data.digest(name) for name in self.data}
+        return {name: data.digest(name) for name in reads}
 
     def sizes(self, table: dict[str, tuple]) -> Sizes:
         """The table of sizes, ``{name: (reduced, full, meaning)}``, read at this run's size.
@@ -179,13 +182,15 @@ class Run:
             raise ParameterError(f"renewed={renewed!r} is not possible; choose a whole number, 0 or larger.")
         return [100 + 1000 * self.seed + 10**6 * renewed + i for i in range(n)]
 
-    def experiment(self, id: str, fn, only: str | None = None, **params) -> Evidence:
+    def experiment(self, id: str, fn, only: str | None = None, data: Sequence[str] = (), **params) -> Evidence:
         """Evidence of ``fn(**params)``: replayed, found, or computed and stored.
 
         ``fn`` is a plain function of the page or of ``lib`` that returns a dictionary of arrays (outcomes per seed). A
         parameter called ``device`` is given to it when it asks for one. In replay (the book's full size) the record is
         used, marked stale where today's text differs; without a record the result is absent and what needs it pends.
         ``only="full"`` (a literal) says that an experiment runs at one size; at the other it is absent in the same way.
+        ``data`` (a literal) names data sets that this experiment reads besides the chapter's, so that no other depends on
+        them.
         """
         if only not in (None, *SIZES):
             raise ParameterError(f"only={only!r} is not known; choose \"reduced\" or \"full\".")
@@ -194,8 +199,9 @@ class Run:
             raise BookError(f"experiment {id} is run in two places; give each its own id.")
         if only not in (None, self.size):
             self.experiments[id] = None
+            self._data_digests(data)
             return Absent(frozenset({id}))
-        recipe = self.recipe(id, fn, **params)
+        recipe = self.recipe(id, fn, data=data, **params)
         if self.replay:
             found = evidence.read_record(self.slug, id, recipe)
             self.experiments[id] = found
@@ -212,7 +218,7 @@ class Run:
         self.experiments[id] = found
         return found
 
-    def recipe(self, id: str, fn, only: str | None = None, **params) -> Recipe:
+    def recipe(self, id: str, fn, only: str | None = None, data: Sequence[str] = (), **params) -> Recipe:
         """All that decides what ``experiment(id, fn, **params)`` returns, without running it; ``only`` does not."""
         where = getattr(fn, "__module__", "")
         name = getattr(fn, "__qualname__", "")
@@ -222,7 +228,7 @@ class Run:
         parts = closure(PAGE if where == "__main__" else where, name, page)
         shrink = {"shrink": self.shrink} if self.shrink < 1 else {}
         plain = evidence.plain({k: v for k, v in params.items() if k != "device"} | shrink, f"experiment {id}")
-        return Recipe(self.slug, id, parts, plain, self.seed, self._digests)
+        return Recipe(self.slug, id, parts, plain, self.seed, self._digests | self._data_digests(data))
 
     def _compute(self, recipe: Recipe, kind: str, fn, params: dict) -> Evidence:
         edited = sorted({p.where for p in recipe.parts if p.where != PAGE

@@ -103,6 +103,18 @@ def test_importing_lib_is_light():
     assert out.stdout.strip() == "[]"
 
 
+def test_data_of_one_experiment_is_declared_and_enters_its_key_only(mini, draw):
+    from lib import data
+    with executing(CELLS):
+        run = Run("mini", device="cpu", data=["glyphs"])
+        plain = run.recipe("E1", draw, n=4)
+        wide = run.recipe("E2", draw, n=4, data=["digits"])
+        assert set(plain.data) == {"glyphs"} == set(run.recipe("E1", draw, n=4).data) and set(wide.data) == {"glyphs", "digits"}
+        assert run.data == ("glyphs", "digits") and len(data.digits().x) > 1000
+        with pytest.raises(BookError, match="not known"):
+            run.experiment("E3", draw, n=4, data=["imagenet"])
+
+
 def test_an_experiment_of_one_size_is_absent_at_the_other(mini, draw):
     with executing(CELLS):
         run = Run("mini", device="cpu")

@@ -104,11 +104,11 @@ class Page:
 
     @cached_property
     def data(self) -> tuple[str, ...]:
-        """Data sets that the chapter declares, a literal in ``Run``."""
-        for k in self._run.keywords:
-            if k.arg == "data":
-                return tuple(ast.literal_eval(k.value))
-        return ()
+        """Data sets that the chapter declares: literals ``data`` of ``Run`` and of its experiments."""
+        experiments = [n for n in ast.walk(ast.parse(self.code)) if isinstance(n, ast.Call)
+                       and isinstance(n.func, ast.Attribute) and n.func.attr == "experiment"]
+        given = [k.value for n in (self._run, *experiments) for k in n.keywords if k.arg == "data"]
+        return tuple(dict.fromkeys(name for value in given for name in ast.literal_eval(value)))
 
     @cached_property
     def title(self) -> str:

