@@ -109,7 +109,8 @@ def test_data_of_one_experiment_is_declared_and_enters_its_key_only(mini, draw):
         run = Run("mini", device="cpu", data=["glyphs"])
         plain = run.recipe("E1", draw, n=4)
         wide = run.recipe("E2", draw, n=4, data=["digits"])
-        assert set(plain.data) == {"glyphs"} == set(run.recipe("E1", draw, n=4).data) and set(wide.data) == {"glyphs", "digits"}
+        assert set(plain.data) == {"glyphs"} == set(run.recipe("E1", draw, n=4).data)
+        assert set(wide.data) == {"glyphs", "digits"}
         assert run.data == ("glyphs", "digits") and len(data.digits().x) > 1000
         with pytest.raises(BookError, match="not known"):
             run.experiment("E3", draw, n=4, data=["imagenet"])
