@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.papers import probabilistic_stability as ps
-from lib.papers.probabilistic_stability import exercises, trials
+from lib.papers.probabilistic_stability import exercises, maps, trials
 
 
 def test_the_check_fails_the_stub_and_passes_the_solution(cell):
@@ -36,3 +36,17 @@ def test_trials_give_each_seed_its_own_numbers():
     one = trials.digits_rank((2,), (0.0, 8.0), 0.02, [100, 101], 100)["rank"]
     two = trials.digits_rank((2,), (0.0, 8.0), 0.02, [101, 105], 100)["rank"]
     assert (one[1] == two[0]).all()
+
+
+def test_theory_of_the_nonlinear_map_names_the_phases_and_leaves_slow_cells_open():
+    rates, chances = np.array([0.05, 0.3]), np.array([0.05, 0.5, 0.95])
+    mean, deviation = maps.drift(rates, chances)
+    assert mean[1, 1] == pytest.approx(0.5 * np.log(1 - 0.3**2)) and deviation[1, 1] == pytest.approx(0.5 * np.log(1.3 / 0.7))
+    expected, decided, mean_s, mean_d = maps.nonlinear_theory(rates, chances, 5000)
+    assert expected.tolist() == [[-1, 0, 1], [-1, 0, 1]] and (mean_s == mean).all() and (mean_d == mean[:, ::-1]).all()
+    assert decided[:, [0, 2]].all() and not maps.nonlinear_theory(rates, chances, 50)[1][:, 1].any()
+
+
+def test_ranks_that_diverged_or_do_not_vary_have_no_correlation():
+    assert maps.along([1, 2, 3], np.array([6, 4, 2])) == pytest.approx(-1)
+    assert maps.along([1, 2, 3], np.array([6, -1, 2])) == 0 == maps.along([1, 2, 3], np.array([4, 4, 4]))
