@@ -1,0 +1,84 @@
+"""Centering in language models: small decoders trained byte by byte, and how alike the tokens of a pre-trained one are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lib import data
+from lib.models import Attention, Gpt, rotate
+
+from .operators import centered_attention
+from .smoothing import smoothing_profile
+
+LETTERS = 128
+
+
+class CenteredHeads(Attention):
+    """Causal self-attention with rotary positions whose weights are centred over the visible prefix."""
+
+    gamma = 1.0
+
+    def forward(self, x: Tensor, code: tuple[Tensor, Tensor]) -> Tensor:
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for t in self.qkv(x).chunk(3, -1))
+        h = centered_attention(rotate(q, code), rotate(k, code), v, is_causal=self.causal, gamma=self.gamma)
+        return self.out(h.transpose(-3, -2).flatten(-2))
+
+
+def decoder(layers: int, d: int, heads: int, centred: bool, seed: int) -> Gpt:
+    """A small GPT; where ``centred`` its attention is, with the same initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Gpt(LETTERS, d, layers, heads)
+    if centred:
+        for block in model.blocks:
+            block.attention.__class__ = CenteredHeads
+    return model
+
+
+def trained(depths: Sequence[int], d: int, heads: int, steps: int, batch: int, length: int, lr: float, probe: int,
+            seeds: Sequence[int], device: str = "cpu") -> dict:
+    """Decoders trained on the King James Bible, plain and centred, on the same batches.
+
+    ``loss`` [seed, depth, 2], nats a byte on a held-out end of the text; ``cosine`` [seed, depth, 2] of the last layer's
+    tokens.
+    """
+    text = torch.tensor(np.minimum(np.frombuffer(data.corpus("kjv").encode(), np.uint8), LETTERS - 1).astype(np.int64))
+    held, text = text[-200_000:], text[:-200_000]
+    loss, cosine = np.empty((len(seeds), len(depths), 2)), np.empty((len(seeds), len(depths), 2))
+    for s, seed in enumerate(seeds):
+        windows = lambda t, n, g: t[torch.randint(len(t) - length - 1, (n, 1), generator=g) + torch.arange(length + 1)]  # noqa: E731
+        asked = windows(held, probe, torch.Generator().manual_seed(int(seed) + 1)).to(device)
+        for j, layers in enumerate(depths):
+            for c in (0, 1):
+                gen = torch.Generator().manual_seed(int(seed))
+                model = decoder(layers, d, heads, bool(c), int(seed)).to(device)
+                optimizer = torch.optim.AdamW(model.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.1)
+                cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2), pct_start=0.1)
+                for _ in range(steps):
+                    ids = windows(text, batch, gen).to(device)
+                    F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()).backward()
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                    optimizer.step()
+                    cycle.step()
+                    optimizer.zero_grad()
+                with torch.no_grad():
+                    loss[s, j, c] = float(F.cross_entropy(model(asked[:, :-1]).flatten(0, 1), asked[:, 1:].flatten()))
+                cosine[s, j, c] = smoothing_profile(model.eval(), asked[:16, :-1], list(model.blocks)).cosine[-1]
+    return {"loss": loss, "cosine": cosine}
+
+
+def pretrained(pieces: int, length: int, seeds: Sequence[int], device: str = "cpu") -> dict:
+    """Token ``cosine`` and effective ``rank`` by layer of SmolLM2 on pieces of the King James Bible, [seed, layer + 1]."""
+    model, tokenizer = data.smollm()
+    model, text = model.to(device), data.corpus("kjv")
+    rows = []
+    for seed in seeds:
+        at = np.random.default_rng(seed).integers(len(text) - 20 * length, size=pieces)
+        ids = torch.tensor([tokenizer(text[i:i + 20 * length]).input_ids[1:length + 1] for i in at], device=device)
+        rows.append(smoothing_profile(model, {"input_ids": ids, "use_cache": False}))
+    return {"cosine": np.stack([r.cosine for r in rows]), "rank": np.stack([r.rank for r in rows])}

@@ -1,0 +1,145 @@
+"""Deep graph networks for the classes of nodes: many seeds at once, seven ways of keeping nodes apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lib import data
+from lib.ensemble import draw, generators
+
+from .graphs import blocks, neighbours, random_walk
+from .smoothing import token_cosine
+
+METHODS = ("plain", "centred, no skip", "skip", "skip, centred", "PairNorm", "GCNII", "DropEdge")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Graphs of S seeds: operators [S, n, n], features [S, n, f], labels [S, n], masks of training, choice and test."""
+
+    a: Tensor
+    x: Tensor
+    y: Tensor
+    train: Tensor
+    choice: Tensor
+    test: Tensor
+
+    @property
+    def classes(self) -> int:
+        return int(self.y.max()) + 1
+
+
+def _masks(y: Tensor, per_class: int, gen: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """``per_class`` training nodes of each class, as many again to choose settings by, the others to test."""
+    order = torch.randperm(len(y), generator=gen)
+    rank = torch.zeros(len(y), dtype=torch.long)
+    for c in range(int(y.max()) + 1):
+        mine = order[y[order] == c]
+        rank[mine] = torch.arange(len(mine))
+    return rank < per_class, (rank >= per_class) & (rank < 2 * per_class), rank >= 2 * per_class
+
+
+def _problem(rows: list[tuple], device: str) -> Problem:
+    a, x, y, *masks = (torch.stack(part).to(device) for part in zip(*rows, strict=True))
+    return Problem(random_walk(a), x, y, *masks)
+
+
+def block_model(n: int, k: int, inside: float, outside: float, per_class: int, seeds: Sequence[int],
+                device: str = "cpu") -> Problem:
+    """Stochastic block models with 16 Gaussian features whose class means have standard deviation .3."""
+    rows = []
+    for gen in generators(seeds):
+        a, y = blocks(n, k, inside, outside, gen)
+        x = 0.3 * torch.randn(k, 16, generator=gen)[y] + torch.randn(n, 16, generator=gen)
+        rows.append((a, x, y, *_masks(y, per_class, gen)))
+    return _problem(rows, device)
+
+
+def digit_graph(n: int, k: int, noise: float, per_class: int, seeds: Sequence[int], device: str = "cpu") -> Problem:
+    """Handwritten digits as nodes, joined to their ``k`` nearest by clean pixels; the features are noisy pixels."""
+    d, rows = data.digits(), []
+    pixels, labels = torch.tensor(d.x.reshape(-1, 64)).float() / 16, torch.tensor(d.y)
+    for gen in generators(seeds):
+        i = torch.randperm(len(labels), generator=gen)[:n]
+        x, y = pixels[i], labels[i]
+        rows.append((neighbours(x, k), x - 0.5 + noise * torch.randn(x.shape, generator=gen), y, *_masks(y, per_class, gen)))
+    return _problem(rows, device)
+
+
+def pair_norm(h: Tensor) -> Tensor:
+    """Node features [S, n, h] less their mean, scaled to a mean squared length of 1 (Zhao and Akoglu 2020)."""
+    h = h - h.mean(1, keepdim=True)
+    return h / h.square().sum(-1).mean(1).sqrt()[:, None, None].clamp_min(1e-6)
+
+
+def dropped(a: Tensor, share: float, gens: list[torch.Generator]) -> Tensor:
+    """Operators of the same graphs with a share of edges left out, both directions alike (Rong et al. 2020)."""
+    n = a.shape[1]
+    kept = torch.stack([torch.rand(n, n, generator=g) for g in gens]).to(a.device) > share
+    kept = kept.triu(1)
+    edges = (a > 0).float() * (kept | kept.mT)
+    return random_walk(edges - torch.diag_embed(edges.diagonal(dim1=1, dim2=2)))
+
+
+def forward(p: dict[str, Tensor], method: str, a: Tensor, x: Tensor, alpha: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Scores [S, n, classes] and last features [S, n, hidden]; ``alpha`` scales the branch beside a skip."""
+    h0 = h = (x @ p["in"]).relu()
+    for i in range(p["mid"].shape[1]):
+        w = p["mid"][:, i]
+        if method == "GCNII":
+            beta = math.log(0.5 / (i + 1) + 1)
+            m = 0.9 * (a @ h) + 0.1 * h0
+            h = ((1 - beta) * m + beta * (m @ w)).relu()
+            continue
+        hw = h @ w
+        out = a @ hw
+        if "centred" in method:
+            out = out - hw.mean(1, keepdim=True)
+        if method == "PairNorm":
+            out = pair_norm(out)
+        h = h + alpha * out.relu() if method.startswith("skip") else out.relu()
+    return h @ p["out"] + p["bias"], h
+
+
+def fit(problem: Problem, method: str, depth: int, hidden: int, steps: int, lr: float, seeds: Sequence[int],
+        alpha: float = 1.0, clip: bool = False) -> dict[str, Tensor]:
+    """Train one net a seed with Adam (weight decay 5e-4): accuracies ``choice`` and ``test`` [S], ``cosine`` of nodes [S].
+
+    ``clip`` scales the gradient of each weight to a norm of at most 1.
+    """
+    device, (S, n, f) = problem.x.device, problem.x.shape
+    gens = generators(seeds)
+    shapes = {"in": (f, hidden), "mid": (depth, hidden, hidden), "out": (hidden, problem.classes)}
+    p = {k: (draw(gens, s) * (2 / s[-2])**0.5).to(device).requires_grad_() for k, s in shapes.items()}
+    p["bias"] = torch.zeros(S, 1, problem.classes, device=device, requires_grad=True)
+    optimizer = torch.optim.Adam(p.values(), lr, weight_decay=5e-4)
+    weight = problem.train / problem.train.sum(1, keepdim=True)
+    for _ in range(steps):
+        a = dropped(problem.a, 0.3, gens) if method == "DropEdge" else problem.a
+        scores = forward(p, method, a, problem.x, alpha)[0]
+        loss = (F.cross_entropy(scores.flatten(0, 1), problem.y.flatten(), reduction="none").reshape(S, n) * weight).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        for v in p.values():                                     # a seed that explodes must not end the others
+            v.grad.nan_to_num_(0, 0, 0)
+            if clip:
+                v.grad /= v.grad.flatten(1).norm(dim=1).clamp_min(1.0).reshape(-1, *[1] * (v.ndim - 1))
+        optimizer.step()
+    with torch.no_grad():
+        scores, h = forward(p, method, problem.a, problem.x, alpha)
+        right = scores.nan_to_num().argmax(-1) == problem.y
+        return {**{k: (right & m).sum(1) / m.sum(1) for k, m in (("choice", problem.choice), ("test", problem.test))},
+                "cosine": token_cosine(h.nan_to_num()).float()}
+
+
+def best(problem: Problem, method: str, depth: int, hidden: int, steps: int, rates: Sequence[float], seeds: Sequence[int],
+         alpha: float = 1.0, clip: bool = False) -> dict[str, Tensor]:
+    """:func:`fit` at the rate whose mean accuracy on the nodes set aside for choices is highest."""
+    found = [fit(problem, method, depth, hidden, steps, lr, seeds, alpha, clip) for lr in rates]
+    return max(found, key=lambda r: float(r["choice"].mean()))
