@@ -88,24 +88,25 @@ def depths(methods: Sequence[str], layers: Sequence[int], blocks, digits, digit_
 
 def segmentation(found) -> None:
     """Intersection over union by seed, plain and centred, beside images, masks and maps of tokens."""
-    import matplotlib.pyplot as plt
-    fig = plt.figure(figsize=(8, 3.4), layout="constrained")
-    left, right = fig.subfigures(1, 2, width_ratios=(1, 2.2))
-    ax = left.subplots()
+    fig, axes = figures.panels(2)
     for row in found.iou:
-        ax.plot(range(2), row, color="grey", linewidth=0.7)
+        axes[0].plot(range(2), row, color="grey", linewidth=0.7)
     for c in (0, 1):
-        ax.plot([c] * len(found.iou), found.iou[:, c], **(figures.style(c) | {"linestyle": ""}))
-    ax.set(ylabel="Mean intersection over union", xlabel="Attention", xlim=(-0.4, 1.4))
-    ax.set_xticks(range(2), ["plain", "centred"])
-    grid = right.subplots(4, 5)
-    for j in range(5):
-        pictures = (found.images[j], found.masks[j], *found.maps[:, j])
-        for i, picture in enumerate(pictures):
-            grid[i, j].imshow(picture, cmap="gray" if i == 0 else "viridis", interpolation="nearest")
-            grid[i, j].set(xticks=[], yticks=[])
-    for i, name in enumerate(("image", "truth", "plain", "centred")):
-        grid[i, 0].set_ylabel(name, fontsize=8)
+        axes[0].plot([c] * len(found.iou), found.iou[:, c], **(figures.style(c) | {"linestyle": ""}))
+    axes[0].set(ylabel="Mean intersection over union", xlabel="Attention", xlim=(-0.4, 1.4))
+    axes[0].set_xticks(range(2), ["plain", "centred"])
+    side, scale = found.images.shape[-1], found.images.shape[-1] // found.maps.shape[-1]
+    rows = []
+    for pictures in (found.images, found.masks, *found.maps.repeat(scale, -1).repeat(scale, -2)):
+        flat = pictures[:5].reshape(5, -1)
+        low, high = flat.min(1)[:, None], flat.max(1)[:, None]
+        unit = ((flat - low) / np.maximum(high - low, 1e-9)).reshape(5, side, side)
+        rows.append(np.concatenate(list(np.pad(unit, ((0, 0), (1, 1), (1, 1)), constant_values=1)), 1))
+    axes[1].imshow(np.concatenate(rows), cmap="gray", interpolation="nearest")
+    middle = (np.arange(5) + 0.5) * (side + 2)
+    axes[1].set_xticks(middle, [str(i + 1) for i in range(5)])
+    axes[1].set_yticks(middle[:4], ["image", "truth", "plain", "centred"])
+    axes[1].set(xlabel="Example", ylabel="What is shown")
     m = found.iou.mean(0)
     figures.display(fig, f"Dots of {len(found.iou)} seeds and five examples: the intersection over union is {number(m[0])} "
                     f"plain and {number(m[1])} centred on average.", {"plain": found.iou[:, 0], "centred": found.iou[:, 1]},
