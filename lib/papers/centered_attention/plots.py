@@ -75,10 +75,12 @@ def depths(methods: Sequence[str], layers: Sequence[int], blocks, digits, digit_
         for i, name in enumerate(methods):
             m, low, high = stats.band(values[:, i])
             ax.plot(x, m, **figures.style(i), label=name)
-            ax.fill_between(x, low, high, color=figures.COLOURS[i % len(figures.COLOURS)], alpha=0.15, linewidth=0)
+            ax.fill_between(x, low, high, color=figures.COLOURS[i], alpha=0.15, linewidth=0)
             if what == "block model":
                 table[f"{what}: {name}"] = m
         ax.set(xscale="log", xlabel=f"Layers, {what} (log)", ylabel="Test accuracy")
+        ax.minorticks_off()
+        ax.set_xticks(x, [str(v) for v in x])
     axes[0].legend(fontsize=6)
     last = blocks[:, :, -1].mean(0)
     figures.display(fig, f"Two line charts; at {layers[-1]} layers on block models "
