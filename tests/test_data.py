@@ -85,7 +85,7 @@ def test_pip_says_why_it_could_not_fetch(shelf, monkeypatch):
 def test_the_committed_list_is_parsed_and_status_tells():
     wanted = packages.wanted()
     assert len(wanted) == 13 and all(len(sha) == 64 for _, sha in wanted.values())
-    assert set(chain.from_iterable(sets.PACKAGES.values())) <= wanted.keys()
+    assert set(chain.from_iterable(data.PACKAGES.values())) <= wanted.keys()
     assert {r["package"] for r in data.status()} == wanted.keys()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib import evidence, paths
 from lib.book.pages import Page
-from lib.data.sets import PACKAGES, digest
+from lib.data import PACKAGES, digest
 from lib.source import LIB, modules_reached
 
 SIZES = ("reduced", "full")
