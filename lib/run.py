@@ -17,8 +17,9 @@ from lib import evidence, paths, show
 from lib.claims import Claim, Claims
 from lib.errors import BookError
 from lib.evidence import Evidence, Recipe
+from lib.modules import module_file
 from lib.pending import Absent, PendingCells
-from lib.source import PAGE, Scope, closure, module_file
+from lib.source import PAGE, Scope, closure
 
 SIZES = ("reduced", "full")
 _cells: list[str] | None = None

@@ -8,20 +8,19 @@ out, and packages from elsewhere are kept by the line that imports them. Nothing
 import ast
 import builtins
 import functools
-import re
 import symtable
 from dataclasses import dataclass
-from pathlib import Path
 
 from lib.errors import BookError
+from lib.modules import absolute, module_file
 
 PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
-                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules")
+                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules")
+REGISTRY = frozenset(("lib.data.sets", name) for name in ("BUNDLED", "CORPORA", "PACKAGES", "digest"))
 PARAMETERS = frozenset({"size", "seed", "device", "source"})
 MUTATORS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault",
                       "popitem", "add", "discard", "fill", "put", "resize", "fill_", "copy_", "zero_", "add_", "mul_"})
 PAGE = "page"
-LIB = Path(__file__).resolve().parent
 
 
 class SourceError(BookError):
@@ -138,17 +137,6 @@ class Scope:
         return cls(PAGE, parts)
 
 
-def module_file(name: str) -> Path | None:
-    """File of a module of ``lib``, or None."""
-    if name != "lib" and not name.startswith("lib."):
-        return None
-    stem = LIB.joinpath(*name.split(".")[1:])
-    module = stem.with_suffix(".py")
-    if name != "lib" and module.is_file():
-        return module
-    return stem / "__init__.py" if (stem / "__init__.py").is_file() else None
-
-
 @functools.cache
 def _module_scope(name: str, stamp: tuple) -> Scope:
     return Scope(name, statements(module_file(name).read_text()))
@@ -165,15 +153,6 @@ def is_presentation(module: str) -> bool:
     return any(module == m or module.startswith(m + ".") for m in PRESENTATION)
 
 
-def _absolute(node: ast.ImportFrom, where: str) -> str:
-    if not node.level:
-        return node.module or ""
-    file = module_file(where)
-    package = where.split(".") if file and file.name == "__init__.py" else where.split(".")[:-1]
-    package = package[:len(package) - node.level + 1]
-    return ".".join(package + ([node.module] if node.module else []))
-
-
 def _imports(node: ast.AST, where: str) -> dict[str, tuple[str, str | None]]:
     """Names that the imports inside a node bind: name -> (module, member or None)."""
     out = {}
@@ -182,7 +161,7 @@ def _imports(node: ast.AST, where: str) -> dict[str, tuple[str, str | None]]:
             for a in n.names:
                 out[a.asname or a.name.split(".")[0]] = (a.name if a.asname else a.name.split(".")[0], None)
         elif isinstance(n, ast.ImportFrom):
-            module = _absolute(n, where)
+            module = absolute(n, where)
             for a in n.names:
                 if a.name == "*":
                     raise SourceError(f"{where}: `from {module} import *` hides where names come from; "
@@ -328,31 +307,8 @@ def normalise(text: str) -> str:
 
 
 def canonical(parts: list[Part]) -> list[tuple[str, str, str]]:
-    """A closure in the form in which two are compared, by one and the same Python."""
-    return sorted((p.where, p.name, normalise(p.text)) for p in parts)
+    """A closure in the form in which two are compared, by one and the same Python.
 
-
-def modules_reached(code: str) -> list[Path]:
-    """Files of ``lib`` that a page's code imports, through others too; of a package all its files."""
-    todo, files = [(code, PAGE)], {}
-    while todo:
-        text, where = todo.pop()
-        for n in ast.walk(ast.parse(text)):
-            if isinstance(n, ast.Import):
-                found = [a.name for a in n.names]
-            elif isinstance(n, ast.ImportFrom):
-                base = _absolute(n, where)
-                found = [base] + [f"{base}.{a.name}" for a in n.names]
-            else:
-                continue
-            for module in found:
-                file = module_file(module)
-                if file is None or file in files:
-                    continue
-                is_package = file.name == "__init__.py" and module != "lib"
-                for f in sorted(file.parent.rglob("*.py")) if is_package else [file]:
-                    if f not in files:
-                        name = ".".join(("lib", *f.relative_to(LIB).with_suffix("").parts))
-                        files[f] = None
-                        todo.append((f.read_text(), re.sub(r"\.__init__$", "", name)))
-    return sorted(files)
+    Left out is the registry of data sets, which grows with other chapters: a recipe holds the hash of what it reads.
+    """
+    return sorted((p.where, p.name, normalise(p.text)) for p in parts if (p.where, p.name) not in REGISTRY)

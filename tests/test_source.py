@@ -2,7 +2,8 @@
 
 import pytest
 
-from lib.source import PAGE, Scope, SourceError, canonical, closure, modules_reached
+from lib.modules import modules_reached
+from lib.source import PAGE, Part, Scope, SourceError, canonical, closure
 
 BASE = """
 import numpy as np
@@ -104,3 +105,10 @@ def test_changes_inside_calls_and_functions_are_refused():
                  "c = {}\ndef g():\n    c['a'] = 1\ng()\ndef f():\n    return c\n"):
         with pytest.raises(SourceError, match="in place"):
             key(text, "f")
+
+
+def test_the_registry_of_data_sets_makes_no_evidence_stale():
+    parts = [Part("lib.data.sets", "PACKAGES", "PACKAGES = {}"), Part("lib.data.sets", "glyphs", "def glyphs(): return 1")]
+    grown = [Part("lib.data.sets", "PACKAGES", "PACKAGES = {'more': ()}"), parts[1]]
+    changed = [parts[0], Part("lib.data.sets", "glyphs", "def glyphs(): return 2")]
+    assert canonical(parts) == canonical(grown) != canonical(changed)

@@ -8,7 +8,7 @@ from pathlib import Path
 from lib import evidence, paths
 from lib.book.pages import Page
 from lib.data import PACKAGES, digest
-from lib.source import LIB, modules_reached
+from lib.modules import LIB, modules_reached
 
 SIZES = ("reduced", "full")
 

@@ -4,7 +4,7 @@ import re
 
 from lib import paths
 from lib.errors import BookError
-from lib.source import LIB
+from lib.modules import LIB
 
 TEMPLATE = LIB / "book" / "template.md"
 PARTS = {"dynamics": "How training moves", "representations": "What is learned", "guarantees": "What is possible",

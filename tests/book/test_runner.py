@@ -13,7 +13,7 @@ from lib import evidence
 from lib.book import record, reference, results, runner
 from lib.book.pages import PageError, chapter, chapters, scan
 from lib.errors import BookError
-from lib.source import LIB
+from lib.modules import LIB
 
 
 def keys():

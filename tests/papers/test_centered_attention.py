@@ -158,7 +158,7 @@ def test_random_laws_hold_and_the_threshold_is_where_theory_puts_it():
     assert torch.allclose(a.sum(0), torch.ones(8, dtype=torch.float64), atol=1e-6) and torch.allclose(a, a.T)
     found = trials.stacks(12, 16, 6, 2, [1])
     assert found["cosine"].shape == found["rank"].shape == (1, 4, 2, 7) and found["cosine"][0, 0, 0, -1] > 0.99
-    table = trials.diameters(4, 3, [1, 2])
+    table = trials.spectra(4, 3, [1, 2])
     assert table["values"].shape == (3, 24, 2) and table["values"][:, :, 0].max(1) == pytest.approx([2, 1.75, 1.75], abs=0.3)
 
 

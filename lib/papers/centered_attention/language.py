@@ -73,12 +73,20 @@ def trained(depths: Sequence[int], d: int, heads: int, steps: int, batch: int, l
 
 
 def pretrained(pieces: int, length: int, seeds: Sequence[int], device: str = "cpu") -> dict:
-    """Token ``cosine`` and effective ``rank`` by layer of SmolLM2 on pieces of the King James Bible, [seed, layer + 1]."""
+    """Token ``cosine`` and effective ``rank`` by layer of SmolLM2 on pieces of the King James Bible, [seed, layer + 1].
+
+    ``largest`` [seed, layer + 1]: share of the squared length of all tokens of a piece that its longest token has.
+    """
     model, tokenizer = data.smollm()
     model, text = model.to(device), data.corpus("kjv")
-    rows = []
+    rows, largest = [], []
     for seed in seeds:
         at = np.random.default_rng(seed).integers(len(text) - 20 * length, size=pieces)
         ids = torch.tensor([tokenizer(text[i:i + 20 * length]).input_ids[1:length + 1] for i in at], device=device)
         rows.append(smoothing_profile(model, {"input_ids": ids, "use_cache": False}))
-    return {"cosine": np.stack([r.cosine for r in rows]), "rank": np.stack([r.rank for r in rows])}
+        with torch.no_grad():
+            states = model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+        squares = torch.stack(states).double().square().sum(-1)                # [layer + 1, piece, token]
+        largest.append((squares.amax(-1) / squares.sum(-1)).mean(1).cpu().numpy())
+    return {"cosine": np.stack([r.cosine for r in rows]), "rank": np.stack([r.rank for r in rows]),
+            "largest": np.stack(largest)}

@@ -211,7 +211,7 @@ def seconds(n: int, d: int, heads: int, batch: int, repeats: int, seeds: Sequenc
     return {k: np.array(v) for k, v in out.items()}
 
 
-def diameters(depth: int, gamma_steps: int, seeds: Sequence[int]) -> dict:
+def spectra(depth: int, gamma_steps: int, seeds: Sequence[int]) -> dict:
     """Eigenvalues of I + A - gamma P of a small community graph for the interactive figure, and what becomes of tokens.
 
     ``values`` [gamma, n, 2] (real and imaginary part); ``residual``, ``cosine`` and ``rank`` [gamma, layer + 1], means over
