@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from lib.papers import probabilistic_stability as ps
 from lib.papers.probabilistic_stability import exercises, maps, trials
@@ -9,7 +10,7 @@ from lib.papers.probabilistic_stability import exercises, maps, trials
 
 def test_the_check_fails_the_stub_and_passes_the_solution(cell):
     stub = cell("probabilistic-stability", "exercise-l1", ps=ps)["first_moment_edge"]
-    solution = cell("probabilistic-stability", "solution-l1", ps=ps)["solved_first_moment_edge"]
+    solution = cell("probabilistic-stability", "solution-l1", ps=ps, brentq=brentq)["solved_first_moment_edge"]
     assert exercises.check_first_moment_edge(stub).startswith("not written yet")
     assert exercises.check_first_moment_edge(solution) == "right"
 

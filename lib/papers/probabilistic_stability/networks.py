@@ -143,6 +143,11 @@ def loss_on(model, batch):
     return half_squares(model(batch[0]), batch[1])
 
 
+def next_token_loss(model, ids):
+    """Cross-entropy of a Hugging Face language model on token ids [batch, time], for the instrument."""
+    return torch.nn.functional.cross_entropy(model(input_ids=ids).logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+
 def scale_unit(params, pair, unit, factor):
     """Multiply one hidden unit's incoming and outgoing weights by a number, or by one a member [S]."""
     out = {k_: v_.clone() for k_, v_ in params.items()}
