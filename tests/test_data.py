@@ -6,13 +6,15 @@ import io
 import pickle
 import tarfile
 import zipfile
+from collections import defaultdict
 from itertools import chain
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from lib import data
-from lib.data import kanji_strokes, packages, sets
+from lib.data import kanji_strokes, packages, sets, wordnet
 from lib.errors import BookError
 
 TEXT = "In the beginning " * 20
@@ -155,6 +157,64 @@ def test_cifar100_joins_its_two_parts_and_finds_superclasses(tmp_path, monkeypat
     write({b"labels": [0, 1]})
     with pytest.raises(data.DataCorrupt, match="holds no fine_labels"):
         data.cifar100()
+
+
+def planetoid(folder, **other):
+    """The files of a small graph of citations as the public archive has them: node 5 is in no list of test nodes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"allx": csr_matrix(np.eye(4, 3)), "ally": np.eye(4, 2, dtype=int)[[0, 1, 0, 1]],
+             "tx": csr_matrix([[0, 2.0, 0], [1, 0, 0]]), "ty": np.array([[0, 1], [0, 0]]),
+             "graph": defaultdict(list, {0: [1, 1, 0], 1: [0], 6: [2], 4: []})} | other
+    for name, part in parts.items():
+        (folder / f"ind.cora.{name}").write_bytes(pickle.dumps(part, 2))
+    (folder / "ind.cora.test.index").write_text("6\n4\n")
+
+
+def test_planetoid_joins_its_parts_and_keeps_unlisted_nodes(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path))
+    folder = tmp_path / "hub" / "Cora" / "raw"
+    with pytest.raises(data.DataMissing, match="import Planetoid"):
+        data.planetoid("Cora")
+    with pytest.raises(data.DataMissing, match="choose Cora"):
+        data.planetoid("Citations")
+    planetoid(folder)
+    g = data.planetoid("Cora")
+    assert g.edges.tolist() == [[0, 2], [1, 6]] and g.y.tolist() == [0, 1, 0, 1, -1, -1, 1]
+    assert g.x.shape == (7, 3) and g.x[6].tolist() == [0, 1, 0] and g.x[4].tolist() == [1, 0, 0] and not g.x[5].any()
+    planetoid(folder, graph=print)
+    with pytest.raises(data.DataCorrupt, match="asks for"):
+        data.planetoid("Cora")
+    planetoid(folder, graph=3)
+    with pytest.raises(data.DataCorrupt, match="does not hold"):
+        data.planetoid("Cora")
+
+
+def test_wordnet_reads_parts_and_ancestors(monkeypatch):
+    def noun(i, above="", more="", meaning="a thing"):
+        link = f"<SR>ENG31-{above}-n<TYPE>HYPERNYM</TYPE></SR>" if above else ""
+        return (f"<SYNSET><ID>ENG31-{i}-n</ID><SYNONYM><LITERAL>noun{i}<SENSE>0</SENSE></LITERAL></SYNONYM><POS>n</POS>"
+                f"<DEF>{meaning}</DEF>{link}{more}</SYNSET>\n")
+
+    part = lambda i: f"<SR>ENG31-{i}-n<TYPE>PART_MERONYM</TYPE></SR>"  # noqa: E731
+    monkeypatch.setattr(wordnet, "DEPTH", 1)
+    monkeypatch.setattr(wordnet, "FEWEST", 2)
+    monkeypatch.setattr(wordnet, "COMMON", 0.9)
+    text = (noun("0") + noun("1", "0", part("4"), "a wheel") + noun("2", "0") + noun("3", "1", part("4") + part("6"), "a rim")
+            + noun("4", "2", part("4")) + noun("5", "2", meaning="alone") + noun("6", "0"))
+    found = wordnet.read(text)
+    assert found["classes"].tolist() == ["noun1", "noun2"] and found["y"].tolist() == [0, 0, 1]     # 5 is joined to none
+    assert found["edges"].tolist() == [[0, 1], [2, 2]] and found["x"].tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.skipif(not data.have("wordnet"), reason="needs NlpToolkit-WordNet")
+def test_the_graph_of_parts_is_the_known_one():
+    g = data.wordnet_graph()
+    assert g.x.shape == (11280, 1500) and g.edges.shape == (2, 11373) and len(g.y) == 11280
+    assert "taxonomic group" in g.classes and (g.edges[0] < g.edges[1]).all()
+
+
+def test_photographs_have_colours():
+    assert [p.shape for p in data.photographs()] == [(427, 640, 3)] * 2 and data.photographs()[0].dtype == np.uint8
 
 
 def test_strokes_follow_their_curves():

@@ -6,7 +6,8 @@ what it did not declare is refused, so that the book knows which pages a data se
 """
 
 from lib.data import sets
-from lib.data.hub import cifar10, cifar100, mnist
+from lib.data.graphs import Graph
+from lib.data.hub import cifar10, cifar100, mnist, planetoid
 from lib.data.language_models import smollm
 from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
 from lib.data.sets import (
@@ -22,12 +23,15 @@ from lib.data.sets import (
     emoji,
     glyphs,
     kanji,
+    photographs,
     signal,
+    wordnet_graph,
 )
 
-__all__ = ["BUNDLED", "CREDITS", "DataCorrupt", "DataMissing", "Drawings", "Images", "PACKAGES", "animals",
+__all__ = ["BUNDLED", "CREDITS", "DataCorrupt", "DataMissing", "Drawings", "Graph", "Images", "PACKAGES", "animals",
            "cifar10", "cifar100", "corpus", "credits", "declare", "digest", "digits", "emoji", "fetch", "find", "glyphs",
-           "have", "have_package", "kanji", "mnist", "signal", "smollm", "status"]
+           "have", "have_package", "kanji", "mnist", "photographs", "planetoid", "signal", "smollm", "status",
+           "wordnet_graph"]
 
 
 def declare(names) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lib import paths
 from lib.data import pickles
+from lib.data.graphs import Graph
 from lib.data.packages import DataCorrupt, DataMissing
 
 
@@ -58,6 +59,37 @@ def cifar100() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     parent = np.zeros(int(y.max()) + 1, np.int64)
     parent[y] = above
     return np.concatenate([d[b"data"] for d in found]), y, parent
+
+
+def planetoid(name: str) -> Graph:
+    """Citations among papers: ``Cora``, ``CiteSeer`` or ``PubMed``, with the words of each paper; label -1 where it has none.
+
+    Source: Z. Yang and others, 2016; the files ``ind.cora.allx`` and so on in ``hub/Cora/raw`` of the data folder. A word
+    counts as present or not, as in Cora and CiteSeer; the public split is not kept.
+    """
+    if name not in ("Cora", "CiteSeer", "PubMed"):
+        raise DataMissing(f"there is no graph {name!r}; choose Cora, CiteSeer or PubMed.")
+    folder = paths.data() / "hub" / name / "raw"
+    files = {part: folder / f"ind.{name.lower()}.{part}" for part in ("allx", "tx", "ally", "ty", "graph", "test.index")}
+    lacking = [f.name for f in files.values() if not f.is_file()]
+    if lacking:
+        raise DataMissing(f"{', '.join(lacking)} of {name} not in {folder}; with the network and torch_geometric run "
+                          f"`python -c \"from torch_geometric.datasets import Planetoid; Planetoid('{folder.parents[1]}', "
+                          f"'{name}')\"`, or use source=\"packages\".")
+    try:
+        place = np.array(files["test.index"].read_text().split(), np.int64)
+        part = {k: pickles.load(f.read_bytes(), "latin1") for k, f in files.items() if k != "test.index"}
+        n, first = int(place.max()) + 1, part["allx"].shape[0]
+        x, y = np.zeros((n, part["allx"].shape[1]), np.uint8), np.full(n, -1)
+        for rows, words, marks in ((np.arange(first), part["allx"], part["ally"]), (place, part["tx"], part["ty"])):
+            marks = np.asarray(marks)
+            x[rows] = words.toarray() > 0
+            y[rows] = np.where(marks.any(1), marks.argmax(1), -1)
+        pairs = {(min(i, j), max(i, j)) for i, near in part["graph"].items() for j in near if i != j}
+        return Graph(np.array(sorted(pairs), np.int64).T, x, y, [str(c) for c in range(int(y.max()) + 1)])
+    except (KeyError, ValueError, AttributeError, TypeError, EOFError, IndexError, pickle.UnpicklingError) as e:
+        raise DataCorrupt(f"{folder} does not hold the files of {name} ({type(e).__name__}); delete it and fetch it "
+                          "again.") from e
 
 
 def mnist() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

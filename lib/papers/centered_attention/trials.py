@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lib import data
 from lib.ensemble import draw, generators
 
-from . import graphs, nodes, textures
+from . import graphs, nodes, scenes, segmentation, textures
 from .operators import center, centered_attention
 from .smoothing import contraction, effective_rank, residual, token_cosine
 
@@ -143,18 +144,21 @@ def karate(depth: int, seeds: Sequence[int]) -> dict:
 
 
 def graph_nets(kind: str, methods: Sequence[str], depths: Sequence[int], n: int, hidden: int, steps: int,
-               rates: Sequence[float], settings: Sequence[tuple[float, bool]], seeds: Sequence[int],
-               device: str = "cpu") -> dict:
+               rates: Sequence[float], settings: Sequence[tuple[float, bool]], seeds: Sequence[int], device: str = "cpu",
+               source: str = "packages") -> dict:
     """Deep graph networks: ``test`` accuracy and node ``cosine`` [seed, setting, method, depth].
 
     ``settings``: scale of the branch beside a skip, and whether gradients are clipped.
 
-    ``kind``: ``homophilous`` or ``heterophilous`` block models of four classes, or ``digits``. Every method chooses its rate
-    on the same labelled nodes, apart from those of training and test.
+    ``kind``: ``homophilous`` or ``heterophilous`` block models of four classes with ``n`` nodes, the neighbours of ``n``
+    ``digits``, or ``words``: WordNet's graph of parts, or Cora where ``source`` is hub. Every method chooses its rate on the
+    same labelled nodes, apart from those of training and test.
     """
     makers = {"homophilous": lambda: nodes.block_model(n, 4, 16 / n, 4 / n, 20, seeds, device),
               "heterophilous": lambda: nodes.block_model(n, 4, 4 / n, 12 / n, 20, seeds, device),
-              "digits": lambda: nodes.digit_graph(n, 8, 0.5, 4, seeds, device)}
+              "digits": lambda: nodes.digit_graph(n, 8, 0.5, 4, seeds, device),
+              "words": lambda: nodes.known_graph(data.planetoid("Cora") if source == "hub" else data.wordnet_graph(), 20, 128,
+                                                 seeds, device)}
     problem = makers[kind]()
     shape = (len(seeds), len(settings), len(methods), len(depths))
     test, cosine = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -166,29 +170,34 @@ def graph_nets(kind: str, methods: Sequence[str], depths: Sequence[int], n: int,
     return {"test": test, "cosine": cosine}
 
 
-def segmentation(gammas: Sequence[float], d: int, layers: int, steps: int, images: int, seeds: Sequence[int],
-                 device: str = "cpu") -> dict:
-    """Vision transformers on textures: ``iou``, ``accuracy``, ``cosine`` [seed, gamma], and ``switched`` [seed, 2].
+def weak_labels(kind: str, gammas: Sequence[float], d: int, layers: int, heads: int, steps: int, batch: int, images: int,
+                rates: Sequence[float], seeds: Sequence[int], device: str = "cpu", side: int = 48, widen: int = 2) -> dict:
+    """Vision transformers on ``textures``, or ``scenes`` of ``side`` pixels: ``iou``, ``accuracy``, ``cosine`` [seed, gamma].
 
-    ``switched``: accuracy of the first net with the last strength, and the other way round, without training. Of the first
-    seed ``images`` and ``masks`` [6, 24, 24], and ``maps`` [gamma, 6, 6, 6], the largest score of a token over classes.
+    Each strength chooses the rate of the smallest mean loss on labels of other images; ``rate`` [gamma]. ``switched``
+    [seed, 2]: accuracy of the first net with the last strength, and the other way round, without training. Of the first seed
+    ``images`` [6, s, s, channels], ``masks`` [6, s, s] and ``maps`` [gamma, 6, g, g], the largest score of a token.
     """
-    out: dict[str, list] = {k: [] for k in ("iou", "accuracy", "cosine", "switched")}
-    pictures: dict[str, np.ndarray] = {}
-    for seed in seeds:
-        models = [textures.train(g, d, layers, steps, 32, images, int(seed), device) for g in gammas]
-        found = [textures.judge(m, 600, torch.Generator().manual_seed(int(seed) + 1), device) for m in models]
-        for key in ("iou", "accuracy", "cosine"):
-            out[key].append([f[key] for f in found])
-        if not pictures:
-            x, _, mask = textures.scenes(6, torch.Generator().manual_seed(int(seed) + 2))
-            with torch.no_grad():
-                maps = [m(x.to(device)).amax(-1).reshape(-1, textures.GRID, textures.GRID).cpu() for m in models]
-            pictures = {"images": x.numpy(), "masks": mask.numpy(), "maps": torch.stack(maps).numpy()}
-        other = [textures.strength(m, g) for m, g in ((models[0], gammas[-1]), (models[-1], gammas[0]))]
-        out["switched"].append([textures.judge(m, 600, torch.Generator().manual_seed(int(seed) + 1), device)["accuracy"]
-                                for m in other])
-    return {k: np.array(v) for k, v in out.items()} | pictures
+    task = textures.task() if kind == "textures" else scenes.task(side, 8)
+    keys, shape = ("iou", "accuracy", "cosine", "loss", "switched"), (len(seeds), len(gammas), len(rates))
+    found, maps, seen = {k: np.empty(shape) for k in keys}, {}, ()
+    for s, seed in enumerate(map(int, seeds)):
+        x, y, _ = (t.to(device) for t in task.draw(images, torch.Generator().manual_seed(seed), False))
+        unseen = tuple(t.to(device) for t in task.draw(600, torch.Generator().manual_seed(seed + 1), True))
+        seen = seen or tuple(t[:6] for t in unseen)
+        for g, r in np.ndindex(shape[1:]):
+            model = segmentation.train(task, x, y, gammas[g], d, layers, heads, steps, batch, rates[r], seed, widen)
+            for key, value in segmentation.judge(task, model, *unseen).items():
+                found[key][s, g, r] = value
+            if s == 0:
+                with torch.no_grad():
+                    maps[g, r] = model(seen[0]).amax(-1).unflatten(1, (task.grid, task.grid)).cpu().numpy()
+            other = segmentation.strength(model, gammas[-1 - g])
+            found["switched"][s, g, r] = segmentation.judge(task, other, *unseen)["accuracy"]
+    best = found["loss"].mean(0).argmin(-1)
+    out = {k: np.take_along_axis(found[k], best[None, :, None], -1)[..., 0] for k in keys}
+    return out | {"rate": np.array(rates)[best], "images": seen[0].permute(0, 2, 3, 1).cpu().numpy(),
+                  "masks": seen[2].cpu().numpy(), "maps": np.stack([maps[g, best[g]] for g in range(len(gammas))])}
 
 
 def seconds(n: int, d: int, heads: int, batch: int, repeats: int, seeds: Sequence[int], device: str = "cpu") -> dict:
