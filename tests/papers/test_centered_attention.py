@@ -269,3 +269,17 @@ def test_the_exercise_fails_the_stub_and_three_wrong_answers(cell):
     wrongs = (lambda a, v: a @ (v - v.mean(0)), lambda a, v: a @ (v - prefix(v)), lambda a, v: a @ v,
               lambda a, v: (a @ v)[:1])
     assert all(exercises.check_causal(w).startswith("wrong") for w in wrongs)
+
+
+@pytest.mark.skipif(not data.have("wordnet"), reason="needs NlpToolkit-WordNet")
+def test_wordnet_forgets_slowly_as_the_page_says():
+    """The second eigenvalue of the mean operator: 64 layers shrink its direction by less than a tenth beside the mean."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.linalg import eigsh
+    g = data.wordnet_graph()
+    n, (i, j) = len(g.y), np.concatenate([g.edges, g.edges[::-1], np.tile(np.arange(len(g.y)), (2, 1))], 1)
+    root = np.bincount(i, minlength=n)**-0.5
+    like = coo_matrix((root[i] * root[j], (i, j)), (n, n)).tocsr()         # has the eigenvalues of the operator
+    top = np.sort(eigsh(like, 2, sigma=1.0001)[0])[::-1]
+    assert top[0] == pytest.approx(1, abs=1e-8) and top[1] < 1 - 1e-7
+    assert (2 / (1 + top[1]))**64 < 1.1

@@ -93,7 +93,15 @@ class ARDT:
         self.known = np.unique(y)
         self.estimator.fit(x, np.searchsorted(self.known, y))
         self.trees = self._compile() if self.backend in ("tree", "forest") else None
+        self.sparse, self.sums = np.array_equal(self.memory.embedding, np.eye(self.size)), {}
         return self
+
+    def _sums(self, epsilon: float) -> np.ndarray:
+        """Running sums of each node's law without words below ``epsilon``: what a single tree writes is known before."""
+        if epsilon not in self.sums:
+            law = self.trees["law"]
+            self.sums[epsilon] = np.where(law >= np.minimum(epsilon, law.max(1, keepdims=True)), law, 0).cumsum(1)
+        return self.sums[epsilon]
 
     def _compile(self) -> dict[str, np.ndarray]:
         """Arrays over the nodes of all trees, and a law [nodes, tokens] for each."""
@@ -152,8 +160,10 @@ class ARDT:
         u = np.random.default_rng(seed).random((count, limit))
         if self.trees is not None:
             t, m = self.trees, self.memory
-            out, sizes = _generate(t["feature"], t["threshold"], t["left"], t["right"], t["law"], t["roots"], m.embedding,
-                                   np.array(m.decays, float), m.window, u, self.stop, epsilon)
+            single = len(t["roots"]) == 1
+            law = self._sums(epsilon) if single else t["law"]
+            out, sizes = _generate(t["feature"], t["threshold"], t["left"], t["right"], law, t["roots"], single, m.embedding,
+                                   self.sparse, np.array(m.decays, float), m.window, u, self.stop, epsilon)
             return [row[:s] for row, s in zip(out, sizes, strict=True)]
         texts: list[list[int]] = [[] for _ in range(count)]
         for k in range(limit):
@@ -166,7 +176,7 @@ class ARDT:
 
     def explain(self, tokens: Sequence[int], names: Sequence[str]) -> list[str]:
         """The tests on the path of the next token after these, in words (a single tree on one-hot decayed sums)."""
-        if self.backend != "tree" or not self.memory.decays or not np.array_equal(self.memory.embedding, np.eye(self.size)):
+        if self.backend != "tree" or not self.memory.decays or not self.sparse:
             raise TreeError("only a single tree on decayed sums of one-hot embeddings is explained in words.")
         x, t, node, told = self.memory.read(tokens)[-1].astype(np.float32), self.trees, 0, []
         while t["left"][node] >= 0:
@@ -191,15 +201,19 @@ def _laws(feature, threshold, left, right, law, roots, x):
 
 
 @numba.njit(cache=True)
-def _generate(feature, threshold, left, right, law, roots, embedding, decays, window, u, stop, epsilon):
+def _generate(feature, threshold, left, right, law, roots, single, embedding, sparse, decays, window, u, stop, epsilon):
+    """Sums v are kept as state times scale, so that a step changes the scale and, one-hot, one number."""
     count, limit = u.shape
     size, d = embedding.shape
     out, sizes = np.zeros((count, limit), np.int64), np.zeros(count, np.int64)
-    state, p = np.zeros((len(decays), d)), np.empty(size)
+    state, scale, p = np.zeros((len(decays), d)), np.ones(len(decays)), np.empty(size)
     for i in range(count):
         state[:] = 0
+        scale[:] = 1
         for k in range(limit):
-            p[:] = 0
+            if not single:
+                p[:] = 0
+            node = 0
             for root in roots:
                 node = root
                 while left[node] >= 0:
@@ -208,24 +222,33 @@ def _generate(feature, threshold, left, right, law, roots, embedding, decays, wi
                         at = k - window + f // d
                         value = embedding[out[i, at], f % d] if at >= 0 else 0.0
                     else:
-                        value = state[f // d, f % d]
+                        value = state[f // d, f % d] * scale[f // d]
                     node = left[node] if np.float32(value) <= threshold[node] else right[node]
-                p += law[node]
-            floor, total = min(epsilon, p.max()), 0.0
-            for c in range(size):
-                if p[c] < floor:
-                    p[c] = 0.0
-                total += p[c]
-            mark, token = u[i, k] * total, -1
-            for c in range(size):
-                if p[c] > 0:
-                    token = c
-                    mark -= p[c]
-                    if mark < 0:
-                        break
+                if not single:
+                    p += law[node]
+            if single:
+                token = np.searchsorted(law[node], u[i, k] * law[node, size - 1], side="right")
+            else:
+                floor, total = min(epsilon, p.max()), 0.0
+                for c in range(size):
+                    total += p[c] if p[c] >= floor else 0.0
+                mark, token = u[i, k] * total, -1
+                for c in range(size):
+                    if p[c] >= floor:
+                        token = c
+                        mark -= p[c]
+                        if mark < 0:
+                            break
             out[i, k], sizes[i] = token, k + 1
             if token == stop:
                 break
             for j in range(len(decays)):
-                state[j] = decays[j] * state[j] + embedding[token]
+                scale[j] *= decays[j]
+                if scale[j] < 1e-200:
+                    state[j] *= scale[j]
+                    scale[j] = 1
+                if sparse:
+                    state[j, token] += 1 / scale[j]
+                else:
+                    state[j] += embedding[token] / scale[j]
     return out, sizes

@@ -51,8 +51,8 @@ def leaves(lengths: Sequence[int], plain, circuit, automaton) -> None:
         ax.plot(lengths, values, **figures.style(i), label=name)
     ax.set(xlabel="Bits $n$", ylabel="Leaves (log)", yscale="log")
     ax.legend()
-    figures.display(fig, f"Line chart: at {lengths[-1]} bits {number(float(plain[-1]))} leaves at once, {circuit[-1]} by gates "
-                    f"and {automaton[-1]} by states.",
+    figures.display(fig, f"Line chart: at {lengths[-1]} bits {number(float(plain[-1]))} leaves at once, {circuit[-1]} by "
+                    f"gates and {automaton[-1]} by states.",
                     {"bits": list(lengths), "at once": plain, "gates": circuit, "states": automaton}, 1)
 
 
@@ -105,8 +105,8 @@ def memories(decays: Sequence[float], top, grammar, consistency) -> None:
     ax.set(xlabel=r"Decay $\alpha$", ylabel="Share")
     ax.legend()
     best = decays[int(np.argmax(table["consistent"]))]
-    figures.display(fig, f"Line chart: consistency is highest at a decay of {number(best)}, {number(max(table['consistent']))}.",
-                    table, len(top), "95 % bands of the mean")
+    figures.display(fig, f"Line chart: consistency is highest at a decay of {number(best)}: "
+                    f"{number(max(table['consistent']))}.", table, len(top), "95 % bands of the mean")
 
 
 def sizes(trees, names: Sequence[str], nets, widths: Sequence[int], floor: float) -> None:
@@ -150,6 +150,7 @@ def learnt(running: Running) -> None:
         ax.text(*at[i], text, fontsize=8, ha="center", va="center", bbox={"facecolor": "white", "edgecolor": figures.GREY})
     ax.set(xlabel="Leaves, from left (yes) to right (no)", ylabel="Depth", xlim=(-0.7, tree.leaves - 0.3),
            ylim=(-tree.depth - 0.5, 0.5))
+    ax.set_yticks(-np.arange(tree.depth + 1), [str(v) for v in range(tree.depth + 1)])
     ax.grid(False)
     figures.display(fig, f"A tree of {tree.leaves} leaves: {'; '.join(told)}.",
                     {"node": list(range(len(tree.left))), "slot": tree.slot, "left": tree.left, "right": tree.right}, 1)
@@ -179,8 +180,8 @@ def stepper(machines: Sequence[tuple[str, Running, list, int]], frames_each: int
                  "name": "tape"},
                 {"type": "scatter", "mode": "markers", "x": [c for c, _ in heads], "y": [r for _, r in heads], "name": "head",
                  "marker": {"size": 6, "color": figures.COLOURS[1]}},
-                {"type": "scatter", "mode": "lines", "x": lines[0], "y": lines[1], "xaxis": "x2", "yaxis": "y2", "name": "tree",
-                 "line": {"color": figures.GREY, "width": 1}},
+                {"type": "scatter", "mode": "lines", "x": lines[0], "y": lines[1], "xaxis": "x2", "yaxis": "y2",
+                 "name": "tree", "line": {"color": figures.GREY, "width": 1}},
                 {"type": "scatter", "mode": "lines+markers", "x": px, "y": py, "xaxis": "x2", "yaxis": "y2", "name": "path",
                  "line": {"color": figures.COLOURS[1], "width": 3}}])
             read = ", ".join(_said(tree.names[tokens[j]]) for j in (k - period - 1, k - period, k - period + 1))
@@ -194,14 +195,16 @@ def stepper(machines: Sequence[tuple[str, Running, list, int]], frames_each: int
     ax.plot(np.array(x, float), np.array(y, float), color=figures.GREY, linewidth=1)
     ax.plot(frames[m][k][3]["x"], frames[m][k][3]["y"], **figures.style(1))
     ax.set(xlabel="Leaves", ylabel="Depth")
+    ax.set_yticks(-np.arange(running.tree.depth + 1), [str(v) for v in range(running.tree.depth + 1)])
     shape = {"height": 430, "xaxis": {"domain": [0, 0.45], "title": {"text": "Cell"}},
              "yaxis": {"title": {"text": "Configuration"}, "autorange": "reversed"},
              "xaxis2": {"domain": [0.55, 1], "title": {"text": "Leaves"}},
-             "yaxis2": {"anchor": "x2", "title": {"text": "Depth"}},
+             "yaxis2": {"anchor": "x2", "title": {"text": "Depth, downwards"}, "showticklabels": False},
              "margin": {"l": 60, "r": 10, "t": 10, "b": 60}, "showlegend": False}
     sliders = [{"label": "Machine", "values": [name for name, *_ in machines], "start": m},
                {"label": "Time", "values": [str(i) for i in range(frames_each)], "start": k}]
-    figures.interactive("fig-stepper", sliders, frames, shape, still, f"A tree and the path of one token. {told[m * frames_each + k]}", told,
+    figures.interactive("fig-stepper", sliders, frames, shape, still,
+                        f"A tree and the path of one token. {told[m * frames_each + k]}", told,
                         {"x": frames[m][k][3]["x"], "y": frames[m][k][3]["y"]},
                         "A Turing machine run by a tree: the configurations written so far, and the path that the next token "
                         "takes; text below the sliders tells what is read and written.")

@@ -1,0 +1,94 @@
+"""Tokens a second of trees that write, feature update included, beside scikit-learn's own prediction and other peers.
+
+``python -m lib.book bench`` runs it. A comparison of a test waits for one load: that latency is the floor of batch 1.
+LightGBM's ``Booster.predict`` takes part where it is installed; the Transformer is a GPT-2 of two layers with its cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from _race import command, race
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from lib.papers import autoregressive_trees as art
+from lib.papers.autoregressive_trees import machines, stories
+
+LENGTH, TREES = 80, 20
+
+
+def stepwise(predict, decays: np.ndarray, size: int, batch: int) -> None:
+    """Write LENGTH tokens for a batch by asking ``predict`` [batch, features] -> [batch, size] at each step."""
+    state, gen = np.zeros((batch, len(decays), size)), np.random.default_rng(0)
+    for _ in range(LENGTH):
+        law = predict(state.reshape(batch, -1)).cumsum(1)
+        token = np.minimum((law < gen.random((batch, 1)) * law[:, -1:]).sum(1), size - 1)
+        state *= decays[:, None]
+        state[np.arange(batch), :, token] += 1
+
+
+def writing(backend: str, batch: int) -> dict[str, float]:
+    """Seconds a token of each contestant at this batch."""
+    names, decays = stories.words(), (0.5, 0.97)
+    size = len(names)
+    settings = {"n_estimators": TREES} if backend == "forest" else {}
+    texts = stories.sample(250, 1)
+    model = art.ARDT(art.Memory(np.eye(size), decays), -1, backend, **settings).fit(texts)
+    rare = ((0, 0), (0, size - len(model.known)))                       # words that the texts do not hold
+    asked = lambda x: np.pad(model.estimator.predict_proba(x.astype(np.float32)), rare)  # noqa: E731
+    contestants = {"ours": lambda: model.generate(batch, LENGTH, 0),
+                   "scikit-learn": lambda: stepwise(asked, np.array(decays), size, batch)}
+    if backend == "forest":
+        try:
+            import lightgbm
+        except ImportError:
+            pass
+        else:
+            x = np.concatenate([model.memory.read(t)[:-1] for t in texts])
+            y = np.searchsorted(model.known, np.concatenate(texts))
+            how = {"objective": "multiclass", "num_class": len(model.known), "verbose": -1, "num_threads": 1}
+            booster = lightgbm.train(how, lightgbm.Dataset(x, y), 2)
+            wide = lambda s: np.pad(booster.predict(s, num_threads=1), rare)  # noqa: E731
+            contestants["LightGBM"] = lambda: stepwise(wide, np.array(decays), size, batch)
+    else:
+        config = GPT2Config(vocab_size=size + 1, n_positions=LENGTH + 1, n_embd=32, n_layer=2, n_head=4, bos_token_id=size,
+                            eos_token_id=None, pad_token_id=size)
+        gpt, start = GPT2LMHeadModel(config).eval(), torch.full((batch, 1), size)
+        seen = torch.ones_like(start)
+        contestants["Transformer with cache"] = lambda: gpt.generate(start, attention_mask=seen, max_new_tokens=LENGTH,
+                                                                     do_sample=True, use_cache=True)
+    return {name: s / (batch * LENGTH) for name, s in race(contestants, 10.0).items()}
+
+
+def compiled() -> dict[str, float]:
+    """Seconds a token of machines as trees: the four-state busy beaver, and words of the alternating group."""
+    beaver = art.compile_tm(machines.Turing.busy(machines.BEAVERS[4]), 24)
+    prompt = beaver.prompt(["0"] * 24, 12)
+    group = art.compile_dfa(machines.alternating(), 256)
+    drawn = np.random.default_rng(0).integers(0, 3, (64, 256))
+    words = [group.prompt([group.machine.symbols[i] for i in row]) for row in drawn]
+    found = race({"busy beaver of four states": lambda: beaver.tree.write([prompt] * 16, 5000),
+                  "words of A5": lambda: group.tree.write(words, 300)}, 5.0)
+    return {"busy beaver of four states": found["busy beaver of four states"] / (16 * 2679),
+            "words of A5": found["words of A5"] / (64 * 257)}
+
+
+def measure() -> dict:
+    """Seconds a token by task and contestant."""
+    tasks = {f"one tree, batch {b}": writing("tree", b) for b in (1, 256)}
+    tasks |= {f"{TREES} trees, batch {b}": writing("forest", b) for b in (1, 256)}
+    return {"seconds": tasks | {"compiled machines": compiled()}}
+
+
+def table(found: dict) -> list[str]:
+    """What the command prints."""
+    lines = []
+    for task, seconds in found["seconds"].items():
+        first = next(iter(seconds.values()))
+        lines += [f"{task:>20} {name:>26} {1 / s:12.3g} tokens/s   ours is {s / first:8.1f} times as fast"
+                  for name, s in seconds.items()]
+    return lines
+
+
+if __name__ == "__main__":
+    command(__doc__, measure, table)
