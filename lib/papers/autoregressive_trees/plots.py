@@ -116,8 +116,9 @@ def sizes(trees, names: Sequence[str], nets, widths: Sequence[int], floor: float
     for group, labels, i in ((trees, names, 0), (nets, [f"width {w}" for w in widths], 1)):
         p, m = group.parameters.mean(0).ravel(), group.loss.mean(0).ravel()
         ax.plot(p, m, **(figures.style(i) | {"linestyle": ""}), label=("trees", "Transformers")[i])
-        for x, y, label in zip(p, m, labels, strict=True):
-            ax.annotate(label, (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")
+        for k, (x, y, label) in enumerate(zip(p, m, labels, strict=True)):
+            side, down = (-3, "right") if x > 1.5e4 else (3, "left"), -8 if k % 2 else 3
+            ax.annotate(label, (x, y), fontsize=6, xytext=(side[0], down), ha=side[1], textcoords="offset points")
         table["model"] += list(labels)
         table["parameters"] += p.tolist()
         table["loss"] += m.tolist()
