@@ -17,6 +17,7 @@ from lib.modules import absolute, module_file
 PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
                 "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules")
 REGISTRY = frozenset(("lib.data.sets", name) for name in ("BUNDLED", "CORPORA", "PACKAGES", "digest"))
+GUARDS = frozenset({"lib.data.pickles"})  # refuse what a file must not hold, and never change an array
 PARAMETERS = frozenset({"size", "seed", "device", "source"})
 MUTATORS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault",
                       "popitem", "add", "discard", "fill", "put", "resize", "fill_", "copy_", "zero_", "add_", "mul_"})
@@ -309,6 +310,8 @@ def normalise(text: str) -> str:
 def canonical(parts: list[Part]) -> list[tuple[str, str, str]]:
     """A closure in the form in which two are compared, by one and the same Python.
 
-    Left out is the registry of data sets, which grows with other chapters: a recipe holds the hash of what it reads.
+    Left out are the registry of data sets and the guard on what their files hold, which grow with other chapters: a recipe
+    holds the hash of what it reads.
     """
-    return sorted((p.where, p.name, normalise(p.text)) for p in parts if (p.where, p.name) not in REGISTRY)
+    return sorted((p.where, p.name, normalise(p.text)) for p in parts
+                  if (p.where, p.name) not in REGISTRY and p.where not in GUARDS)

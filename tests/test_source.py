@@ -112,3 +112,9 @@ def test_the_registry_of_data_sets_makes_no_evidence_stale():
     grown = [Part("lib.data.sets", "PACKAGES", "PACKAGES = {'more': ()}"), parts[1]]
     changed = [parts[0], Part("lib.data.sets", "glyphs", "def glyphs(): return 2")]
     assert canonical(parts) == canonical(grown) != canonical(changed)
+
+
+def test_what_a_guard_refuses_makes_no_evidence_stale():
+    reader = Part("lib.data.sets", "animals", "def animals(): return pickles.load(b'')")
+    before, after = (Part("lib.data.pickles", "_SAFE", f"_SAFE = {{{v}}}") for v in (1, 2))
+    assert canonical([reader, before]) == canonical([reader, after]) == canonical([reader])
