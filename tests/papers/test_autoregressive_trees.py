@@ -216,6 +216,8 @@ def test_bad_memories_texts_and_back_ends_are_told():
         else:
             model = art.ARDT(memory, 1, backend, n_estimators=3).fit([[0, 0, 1]] * 30)
             assert model.score([[0, 0, 1]])[0] < 1 and len(model.generate(2, 4, 0)) == 2
+    with pytest.raises(art.TreeError, match="that was fitted"):
+        art.ARDT(memory, 0).parameters  # noqa: B018
 
 
 def test_a_shallow_sum_of_trees_does_not_see_parity():

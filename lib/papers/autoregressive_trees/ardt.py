@@ -79,7 +79,7 @@ class ARDT:
     def __init__(self, memory: Memory, stop: int, backend: str = "tree", seed: int = 0, shrink: float = 0.5,
                  floor: float = 1e-3, **settings):
         self.memory, self.stop, self.backend, self.shrink, self.floor = memory, stop, backend, shrink, floor
-        self.size = len(memory.embedding)
+        self.size, self.trees = len(memory.embedding), None
         self.estimator = _estimator(backend, seed, settings)
 
     def fit(self, texts: Sequence[Sequence[int]]) -> ARDT:
@@ -133,6 +133,8 @@ class ARDT:
     @property
     def parameters(self) -> int:
         """Two numbers for each test and one for each word that a leaf has seen (trees and forests)."""
+        if self.trees is None:
+            raise TreeError("parameters are counted of a tree or a forest that was fitted.")
         return int(self.trees["entries"])
 
     def laws(self, tokens: Sequence[int]) -> np.ndarray:

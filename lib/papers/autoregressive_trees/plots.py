@@ -177,8 +177,8 @@ def stepper(machines: Sequence[tuple[str, Running, list, int]], frames_each: int
             path = tree.path(tokens[:k])
             px, py = edges(tree, at, path)
             frames[-1].append([
-                {"type": "heatmap", "z": pixels, "colorscale": "Greys", "showscale": False, "zmin": 0, "zmax": 2.2,
-                 "name": "tape"},
+                {"type": "heatmap", "z": pixels, "colorscale": [[0, "#ffffff"], [1, "#222222"]], "showscale": False,
+                 "zmin": 0, "zmax": 2.2, "name": "tape"},
                 {"type": "scatter", "mode": "markers", "x": [c for c, _ in heads], "y": [r for _, r in heads], "name": "head",
                  "marker": {"size": 6, "color": figures.COLOURS[1]}},
                 {"type": "scatter", "mode": "lines", "x": lines[0], "y": lines[1], "xaxis": "x2", "yaxis": "y2",
@@ -199,8 +199,8 @@ def stepper(machines: Sequence[tuple[str, Running, list, int]], frames_each: int
     ax.set_yticks(-np.arange(running.tree.depth + 1), [str(v) for v in range(running.tree.depth + 1)])
     shape = {"height": 430, "xaxis": {"domain": [0, 0.45], "title": {"text": "Cell"}},
              "yaxis": {"title": {"text": "Configuration"}, "autorange": "reversed"},
-             "xaxis2": {"domain": [0.55, 1], "title": {"text": "Leaves"}},
-             "yaxis2": {"anchor": "x2", "title": {"text": "Depth, downwards"}, "showticklabels": False},
+             "xaxis2": {"domain": [0.55, 1], "title": {"text": "Leaves, root above"}},
+             "yaxis2": {"anchor": "x2", "showticklabels": False},
              "margin": {"l": 60, "r": 10, "t": 10, "b": 60}, "showlegend": False}
     sliders = [{"label": "Machine", "values": [name for name, *_ in machines], "start": m},
                {"label": "Time", "values": [str(i) for i in range(frames_each)], "start": k}]
