@@ -1,10 +1,13 @@
 """Tokens a second of trees that write, feature update included, beside scikit-learn's own prediction and other peers.
 
 ``python -m lib.book bench`` runs it. A comparison of a test waits for one load: that latency is the floor of batch 1.
-LightGBM's ``Booster.predict`` takes part where it is installed; the Transformer is a GPT-2 of two layers with its cache.
+Boosted trees are one round, a tree for each word; LightGBM takes part where it is installed. The Transformer is a GPT-2 of
+two layers with its cache.
 """
 
 from __future__ import annotations
+
+import importlib.util
 
 import numpy as np
 import torch
@@ -15,6 +18,8 @@ from lib.papers import autoregressive_trees as art
 from lib.papers.autoregressive_trees import machines, stories
 
 LENGTH, TREES = 80, 20
+KINDS = {"tree": "one tree", "forest": f"{TREES} trees", "xgboost": "XGBoost, a tree a word",
+         "lightgbm": "LightGBM, a tree a word"}
 
 
 def stepwise(predict, decays: np.ndarray, size: int, batch: int) -> None:
@@ -31,26 +36,17 @@ def writing(backend: str, batch: int) -> dict[str, float]:
     """Seconds a token of each contestant at this batch."""
     names, decays = stories.words(), (0.5, 0.97)
     size = len(names)
-    settings = {"n_estimators": TREES} if backend == "forest" else {}
-    texts = stories.sample(250, 1)
-    model = art.ARDT(art.Memory(np.eye(size), decays), -1, backend, **settings).fit(texts)
+    settings = {"tree": {}, "forest": {"n_estimators": TREES}}.get(backend, {"n_estimators": 1})
+    model = art.ARDT(art.Memory(np.eye(size), decays), -1, backend, **settings).fit(stories.sample(250, 1))
     rare = ((0, 0), (0, size - len(model.known)))                       # words that the texts do not hold
-    asked = lambda x: np.pad(model.estimator.predict_proba(x.astype(np.float32)), rare)  # noqa: E731
+    asked = {"tree": model.estimator.predict_proba, "forest": model.estimator.predict_proba,
+             "xgboost": lambda x: model.estimator.get_booster().inplace_predict(x),
+             "lightgbm": lambda x: model.estimator.booster_.predict(x, num_threads=1)}[backend]
+    peer = {"tree": "scikit-learn", "forest": "scikit-learn", "xgboost": "XGBoost's Booster",
+            "lightgbm": "LightGBM's Booster"}[backend]
     contestants = {"ours": lambda: model.generate(batch, LENGTH, 0),
-                   "scikit-learn": lambda: stepwise(asked, np.array(decays), size, batch)}
-    if backend == "forest":
-        try:
-            import lightgbm
-        except ImportError:
-            pass
-        else:
-            x = np.concatenate([model.memory.read(t)[:-1] for t in texts])
-            y = np.searchsorted(model.known, np.concatenate(texts))
-            how = {"objective": "multiclass", "num_class": len(model.known), "verbose": -1, "num_threads": 1}
-            booster = lightgbm.train(how, lightgbm.Dataset(x, y), 2)
-            wide = lambda s: np.pad(booster.predict(s, num_threads=1), rare)  # noqa: E731
-            contestants["LightGBM"] = lambda: stepwise(wide, np.array(decays), size, batch)
-    else:
+                   peer: lambda: stepwise(lambda x: np.pad(asked(x.astype(np.float32)), rare), np.array(decays), size, batch)}
+    if backend == "tree":
         config = GPT2Config(vocab_size=size + 1, n_positions=LENGTH + 1, n_embd=32, n_layer=2, n_head=4, bos_token_id=size,
                             eos_token_id=None, pad_token_id=size)
         gpt, start = GPT2LMHeadModel(config).eval(), torch.full((batch, 1), size)
@@ -75,8 +71,11 @@ def compiled() -> dict[str, float]:
 
 def measure() -> dict:
     """Seconds a token by task and contestant."""
-    tasks = {f"one tree, batch {b}": writing("tree", b) for b in (1, 256)}
-    tasks |= {f"{TREES} trees, batch {b}": writing("forest", b) for b in (1, 256)}
+    tasks = {}
+    for backend, what in KINDS.items():
+        if backend == "lightgbm" and importlib.util.find_spec("lightgbm") is None:
+            continue
+        tasks |= {f"{what}, batch {b}": writing(backend, b) for b in (1, 256)}
     return {"seconds": tasks | {"compiled machines": compiled()}}
 
 
@@ -85,7 +84,7 @@ def table(found: dict) -> list[str]:
     lines = []
     for task, seconds in found["seconds"].items():
         first = next(iter(seconds.values()))
-        lines += [f"{task:>20} {name:>26} {1 / s:12.3g} tokens/s   ours is {s / first:8.1f} times as fast"
+        lines += [f"{task:>34} {name:>26} {1 / s:12.3g} tokens/s   ours is {s / first:8.1f} times as fast"
                   for name, s in seconds.items()]
     return lines
 

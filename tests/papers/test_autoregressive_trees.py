@@ -1,12 +1,27 @@
 """Compilers, verifier, language models and trials of the chapter "autoregressive-trees" against simulators and counts."""
 
+import sys
 from itertools import product
 
 import numpy as np
 import pytest
 
+from lib import data
 from lib.papers import autoregressive_trees as art
-from lib.papers.autoregressive_trees import exercises, machines, stories, traces, tree, trials, verification
+from lib.papers.autoregressive_trees import (
+    exercises,
+    machines,
+    nets,
+    probes,
+    reading,
+    reasoning,
+    stories,
+    texts,
+    traces,
+    tree,
+    trials,
+    verification,
+)
 
 
 def every(machine, n):
@@ -163,12 +178,12 @@ MEMORIES = {"sums": art.Memory(np.eye(94), (0.5, 0.9)), "window": art.Memory(np.
 
 @pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
 def test_compiled_laws_are_those_of_scikit_learn(memory):
-    texts, stop = stories.sample(30, 1), stories.words().index(stories.END)
-    forest = art.ARDT(memory, stop, "forest", n_estimators=3).fit(texts)
-    x = memory.read(texts[0])[:-1].astype(np.float32)
+    told, stop = stories.sample(30, 1), stories.words().index(stories.END)
+    forest = art.ARDT(memory, stop, "forest", n_estimators=3, shrink=0, floor=1e-3).fit(told)
+    x = memory.read(told[0])[:-1].astype(np.float32)
     want = np.full((len(x), 94), 1e-3 / 94)
     want[:, forest.known] += (1 - 1e-3) * forest.estimator.predict_proba(x)
-    assert np.allclose(forest.laws(texts[0]), want)
+    assert np.allclose(forest.laws(told[0]), want)
     written = forest.generate(5, 150, 2, 0.03)
     again = forest.generate(5, 150, 2, 0.03)
     assert all(np.array_equal(a, b) for a, b in zip(written, again)) and all(t[-1] == stop or len(t) == 150 for t in written)
@@ -176,7 +191,43 @@ def test_compiled_laws_are_those_of_scikit_learn(memory):
         law = forest.laws(text)
         chosen = law[np.arange(len(text)), text]
         assert (chosen >= np.minimum(0.03, law.max(1)) - 1e-12).all()
-    assert forest.parameters > 100 and forest.score(texts)[0] < 4
+    assert forest.parameters > 100 and forest.score(told)[0] < 4
+
+
+@pytest.mark.parametrize("memory", MEMORIES.values(), ids=MEMORIES)
+@pytest.mark.parametrize("backend", ["xgboost", "lightgbm"])
+def test_compiled_boosted_laws_are_those_of_the_library(backend, memory):
+    pytest.importorskip(backend)
+    told = stories.sample(20, 1)
+    model = art.ARDT(memory, -1, backend, floor=0.0, n_estimators=4).fit(told)
+    x, want = memory.read(told[0])[:-1].astype(np.float32), np.zeros((len(told[0]), 94))
+    want[:, model.known] = model.estimator.predict_proba(x)
+    assert np.allclose(model.laws(told[0]), want, atol=1e-5) and model.parameters > 500
+    for text in model.generate(3, 40, 2, 0.03):
+        law = model.laws(text)
+        assert (law[np.arange(len(text)), text] >= np.minimum(0.03, law.max(1)) - 1e-12).all()
+    two = art.ARDT(art.Memory(np.eye(3), (0.5, )), 1, backend, floor=0.0, n_estimators=3).fit([[0, 0, 1]] * 30)
+    x = two.memory.read([0, 0, 1])[:-1].astype(np.float32)
+    assert np.allclose(two.laws([0, 0, 1])[:, :2], two.estimator.predict_proba(x), atol=1e-5)
+    assert not two.laws([0, 0, 1])[:, 2].any()
+
+
+def test_a_regression_onto_embeddings_prefers_the_nearest_word():
+    told, memory = stories.sample(20, 1), MEMORIES["dense"]
+    model = art.ARDT(memory, -1, "xgboost-embedding", floor=0.0, n_estimators=5).fit(told)
+    x = memory.read(told[0])[:-1].astype(np.float32)
+    square = ((model.estimator.predict(x)[:, None] - memory.embedding) ** 2).sum(-1)
+    law = np.exp(-4 * (square - square.min(1, keepdims=True)))
+    assert np.allclose(model.laws(told[0]), law / law.sum(1, keepdims=True), atol=1e-4)
+    assert len(model.generate(2, 30, 1)[0]) == 30
+
+
+def test_parents_draw_a_law_towards_theirs():
+    told = stories.sample(30, 1)
+    model = art.ARDT(MEMORIES["sums"], -1).fit(told)
+    share = np.bincount(np.concatenate(told), minlength=94) / sum(map(len, told))
+    assert np.allclose(model.compile(1e9).laws(told[0]), share, atol=1e-5)
+    assert model.compile(0.1).score(told)[0] < model.compile(50.0).score(told)[0]
 
 
 def test_decayed_sums_follow_their_recursion():
@@ -195,7 +246,7 @@ def test_a_tree_explains_its_words():
         art.ARDT(art.Memory(np.eye(94), window=2), 0).fit(stories.sample(3, 1)).explain(text[:3], names)
 
 
-def test_bad_memories_texts_and_back_ends_are_told():
+def test_bad_memories_texts_and_back_ends_are_told(monkeypatch):
     with pytest.raises(art.TreeError, match="give one of them"):
         art.Memory(np.eye(2))
     with pytest.raises(art.TreeError, match="between 0 and 1"):
@@ -208,16 +259,83 @@ def test_bad_memories_texts_and_back_ends_are_told():
     with pytest.raises(art.TreeError, match="at least one"):
         art.ARDT(memory, 0).fit([])
     for backend in ("xgboost", "lightgbm"):
-        try:
-            __import__(backend)
-        except ImportError:
-            with pytest.raises(art.TreeError, match=f"pip install {backend}"):
-                art.ARDT(memory, 0, backend)
-        else:
-            model = art.ARDT(memory, 1, backend, n_estimators=3).fit([[0, 0, 1]] * 30)
-            assert model.score([[0, 0, 1]])[0] < 1 and len(model.generate(2, 4, 0)) == 2
+        with monkeypatch.context() as m, pytest.raises(art.TreeError, match=f"pip install {backend}"):
+            m.setitem(sys.modules, backend, None)
+            art.ARDT(memory, 0, backend)
     with pytest.raises(art.TreeError, match="that was fitted"):
         art.ARDT(memory, 0).parameters  # noqa: B018
+
+
+def test_reasoning_tasks_are_what_they_say():
+    """Each automaton against an evaluation of its own question; half of the words are accepted, and none comes twice."""
+
+    def honest(word):
+        truth = None
+        for symbol in word:
+            truth = (symbol != "lies") if truth is None else truth == (symbol != "lies")
+        return truth
+
+    def returns(word):
+        place, way = 0j, 1j
+        for symbol in word:
+            place += way * (symbol == "step")
+            way *= {"step": 1, "left": 1j, "right": -1j, "around": -1}[symbol]
+        return place == 0
+
+    truths = {"boolean expressions": lambda w: eval(" ".join(v for v in w if v != reasoning.PAD)), "navigate": returns,
+              "web of lies": honest}
+    for task in reasoning.tasks():
+        words, y = task.sample(60, 3)
+        assert y.sum() == 30 and len({tuple(w) for w in words}) == 60 and all(len(w) == task.n for w in words)
+        assert [truths[task.name](w) for w in words] == y.tolist()
+        running = art.compile_dfa(task.machine, task.n)
+        assert [row[-1] == "accept" for row in running.write(words)] == y.tolist() and running.tree.leaves < 1000
+        assert task.ask(words[0]).endswith(("?", ".")) and probes.writing(task, words, words, y, 1) == (1.0, 1.0)
+    assert "Bob says Ann lies." in reasoning.lies(3).ask(["truth", "lies", "truth"])
+
+
+def test_readers_choose_their_layer_and_threshold_on_the_examples():
+    gen = np.random.default_rng(0)
+    y = np.arange(80) % 2 == 0
+    layers = np.stack([gen.normal(size=(80, 3)), y[:, None] + 0.1 * gen.normal(size=(80, 3))], 1)
+    for name in probes.READERS:
+        assert probes.answered(name, 1, 20, layers, y, 60) > 0.9
+    assert 2 <= probes.threshold(np.array([1.0, 2, 3, 4]), np.array([False, False, True, True])) < 3
+    assert probes.threshold(np.array([1.0, 2]), np.array([True, True])) < 1
+
+
+def test_counts_fill_in_by_shorter_sequences():
+    counts = texts.Counts([np.array([0, 1, 0, 1, 2])], 4, 2)
+    base = np.array([2 + 3 / 4, 2 + 3 / 4, 1 + 3 / 4, 3 / 4]) / 8  # five words of three kinds, 1/4 each
+    assert np.allclose(counts.law([3]), base) and np.allclose(counts.law([]), base)
+    assert np.allclose(counts.law([1]), (np.array([1, 0, 1, 0]) + 2 * base) / 4)
+    assert counts.parameters == 3 + 3 and counts.score([np.array([0, 1])])[1] == 1
+    assert all(len(t) == 7 for t in counts.generate(3, 7, 1, 0.03))
+
+
+def test_texts_are_split_without_overlap(monkeypatch):
+    monkeypatch.setattr(data, "grimm", lambda: [f"w{chr(97 + i)} said: “don’t {chr(97 + i)}”!" for i in range(26)] * 20)
+    t = texts.split("grimm", 600, 200, 12, 1)
+    assert [sum(map(len, part)) for part in (t.train, t.held, t.unseen)] == [600, 200, 200]
+    assert len(t.names) == 12 and t.names[-1] == texts.OTHER and {"said", "don't", "!"} < set(t.names)
+    assert t.spelt([t.names.index("said"), t.names.index(":")]) == "said:"
+    with pytest.raises(data.DataMissing, match="ask for fewer"):
+        texts.split("grimm", 6000, 200, 12, 1)
+    with pytest.raises(data.DataMissing, match="choose bbe, grimm"):
+        texts.split("shakespeare", 10, 2, 3, 1)
+    assert texts.fresh([np.arange(7)], [np.arange(6)]) == 0.5
+    for name in reading.MODELS:
+        first, second = reading.options(name, t, 8, 2, 1, "cpu")
+        assert np.isfinite([first.score(t.held)[0], second.score(t.held)[0]]).all() and first.parameters > 5
+        assert [len(w) for w in second.generate(2, 9, 1, 0.03)] == [9, 9]
+
+
+def test_a_transformer_writes_by_the_same_rule():
+    told = [np.array([0, 1, 2, 3])] * 8
+    model = nets.Writer(nets.trained(nets.rows(told, 4, 6), 4, 8, 0.03, 150, 8, 1), 4, 6, 3)
+    loss, right = model.score(told)
+    assert loss < 0.2 and right == 1
+    assert all(t.tolist() == [0, 1, 2, 3] for t in model.generate(3, 6, 1, 0.3))
 
 
 def test_a_shallow_sum_of_trees_does_not_see_parity():
@@ -237,6 +355,7 @@ def test_every_trial_has_seeds_first():
     kinds = (("tree", (0.8, ), 0, 0, ()), ("tree", (0.8, ), 0, 8, ()), ("forest", (), 3, 0, (("n_estimators", 2), )))
     found = trials.written(kinds, 20, 6, [1])
     assert found["loss"].shape == (1, 3) and (found["parameters"] > 0).all() and (found["novelty"] <= 1).all()
+    assert trials.curves(kinds[:1], (10, 20), 4, [1, 2])["loss"].shape == (2, 1, 2)
     found = trials.transformers((8, ), (10, ), 3, 4, (1e-3, 3e-3), 4, [1])
     assert found["loss"].shape == (1, 1, 1) and found["rate"].shape == (1, 1) and np.isfinite(found["loss"]).all()
 

@@ -157,6 +157,48 @@ def learnt(running: Running) -> None:
                     {"node": list(range(len(tree.left))), "slot": tree.slot, "left": tree.left, "right": tree.right}, 1)
 
 
+def curves(counts: Sequence[int], models: dict[str, tuple], floor: float) -> None:
+    """Loss and consistency against stories learnt from; each model as two arrays [seed, count]; ``floor`` the least loss."""
+    fig, axes = figures.panels(2)
+    table = {"stories": list(counts)}
+    for i, (name, pair) in enumerate(models.items()):
+        for ax, values, what in zip(axes, pair, ("loss", "consistent"), strict=True):
+            m, low, high = stats.band(values)
+            ax.plot(counts, m, **figures.style(i), label=name)
+            ax.fill_between(counts, low, high, color=figures.COLOURS[i], alpha=0.15, linewidth=0)
+            table[f"{name}: {what}"] = m
+    axes[0].axhline(floor, color=figures.GREY, linestyle="--", linewidth=1)
+    for ax, what in zip(axes, ("Loss, nats a word (log)", "Consistent stories"), strict=True):
+        ax.set(xscale="log", xlabel="Stories learnt from (log)", ylabel=what)
+        ax.minorticks_off()
+        ax.set_xticks(counts, [str(c) for c in counts])
+    axes[0].set_yscale("log")
+    axes[0].set_yticks([0.25, 0.5, 1, 2], ["0.25", "0.5", "1", "2"])
+    axes[0].legend(fontsize=7)
+    said = ", ".join(f"{name} {number(pair[0][:, -1].mean())}" for name, pair in models.items())
+    figures.display(fig, f"Two line charts: from {counts[-1]} stories the losses are {said}; the least possible is "
+                    f"{number(floor)}.", table, len(next(iter(models.values()))[0]), "95 % bands of the mean")
+
+
+def answers(tasks: Sequence[str], readers: dict[str, np.ndarray]) -> None:
+    """Accuracy of each reader [seed, task] on each task, with intervals."""
+    fig, ax = figures.panels()
+    table, gap = {"task": list(tasks)}, 0.8 / len(readers)
+    for i, (name, values) in enumerate(readers.items()):
+        m, low, high = stats.band(values)
+        at = np.arange(len(tasks)) + (i - (len(readers) - 1) / 2) * gap
+        ax.errorbar(at, m, [np.maximum(m - low, 0), np.maximum(high - m, 0)], fmt=figures.style(i)["marker"],
+                    color=figures.COLOURS[i], label=name, capsize=2)
+        table[name] = m
+    ax.axhline(0.5, color=figures.GREY, linestyle="--", linewidth=1)
+    ax.set(xlabel="Task", ylabel="Questions answered rightly", ylim=(0.25, 1.04))
+    ax.set_xticks(range(len(tasks)), tasks)
+    ax.legend(fontsize=7, loc="lower right")
+    said = "; ".join(f"{task}: " + ", ".join(f"{name} {number(v[:, i].mean())}" for name, v in readers.items())
+                     for i, task in enumerate(tasks))
+    figures.display(fig, f"Dot chart of accuracies. {said}.", table, len(values), "95 % intervals of the mean")
+
+
 def stepper(machines: Sequence[tuple[str, Running, list, int]], frames_each: int, start: tuple[int, int]) -> None:
     """Interactive: a Turing machine's tree at work; the configurations so far, the window, and the path of the next token.
 

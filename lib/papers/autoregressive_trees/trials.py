@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from lib.models import Gpt
-
-from . import machines, stories, traces
+from . import machines, nets, stories, traces
 from .ardt import ARDT, Memory
 from .compilers import bounds, compile_circuit, compile_dfa, compile_tm, configuration
 from .verification import verify
@@ -176,13 +172,13 @@ def judged(texts: list, told: set) -> list[float]:
 
 
 MEASURES = ("loss", "top", "grammar", "consistency", "valid", "novelty", "parameters")
+EPSILON = 0.03  # words less probable are never drawn, by any model
 
 
-def embedding(texts: list, d: int) -> np.ndarray:
-    """Dense embeddings [words, d]: positive pointwise mutual information of words up to two apart, by singular values."""
-    size = len(stories.words())
+def embedding(told: Sequence[np.ndarray], d: int, size: int) -> np.ndarray:
+    """Dense embeddings [size, d]: positive pointwise mutual information of words up to two apart, by singular values."""
     pairs = np.zeros((size, size))
-    for text in texts:
+    for text in told:
         for gap in (1, 2):
             np.add.at(pairs, (text[:-gap], text[gap:]), 1)
     pairs = pairs + pairs.T + 1e-9
@@ -203,13 +199,19 @@ def written(kinds: Sequence[tuple], count: int, asked: int, seeds: Sequence[int]
         texts, unseen = stories.sample(count, seed), stories.sample(asked, seed + 1)
         told = {tuple(t) for t in texts}
         for k, (backend, decays, window, dense, settings) in enumerate(kinds):
-            table = embedding(texts, dense) if dense else np.eye(len(names))
+            table = embedding(texts, dense, len(names)) if dense else np.eye(len(names))
             model = ARDT(Memory(table, tuple(decays), window), names.index(stories.END), backend, seed % 2**31,
                          **dict(settings)).fit(texts)
-            row = [*model.score(unseen), *judged(model.generate(asked, 200, seed, 0.03), told), model.parameters]
+            row = [*model.score(unseen), *judged(model.generate(asked, 200, seed, EPSILON), told), model.parameters]
             for key, value in zip(MEASURES, row, strict=True):
                 out[key][s, k] = value
     return out
+
+
+def curves(kinds: Sequence[tuple], counts: Sequence[int], asked: int, seeds: Sequence[int]) -> dict:
+    """:func:`written` from each number of stories: :data:`MEASURES` [seed, kind, count]."""
+    found = [written(kinds, count, asked, seeds) for count in counts]
+    return {k: np.stack([f[k] for f in found], -1) for k in MEASURES}
 
 
 def transformers(widths: Sequence[int], counts: Sequence[int], steps: int, batch: int, rates: Sequence[float], asked: int,
@@ -222,56 +224,14 @@ def transformers(widths: Sequence[int], counts: Sequence[int], steps: int, batch
     size, stop = len(names), names.index(stories.END)
     shape = (len(seeds), len(widths), len(counts), len(rates))
     out, choice = {k: np.zeros(shape) for k in MEASURES}, np.zeros(shape)
-
-    def padded(texts: list) -> torch.Tensor:
-        """Stories [n, 129] after a start token; -1 where a story is over."""
-        rows = torch.full((len(texts), length + 1), -1)
-        for row, text in zip(rows, texts, strict=True):
-            row[0] = size
-            row[1:len(text) + 1] = torch.tensor(text)[:length]
-        return rows.to(device)
-
-    def nats(model: Gpt, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, due = model(rows[:, :-1].clamp_min(0))[..., :size], rows[:, 1:]
-        right = (logits.argmax(-1) == due)[due >= 0].float().mean()
-        return F.cross_entropy(logits.flatten(0, 1), due.flatten(), ignore_index=-1), right
-
-    @torch.no_grad()
-    def tell(model: Gpt, count: int, gen: torch.Generator) -> list[np.ndarray]:
-        ids = torch.full((count, 1), size, device=device)
-        for _ in range(length):
-            p = model(ids)[:, -1, :size].softmax(-1)
-            p = torch.where(p >= p.amax(-1, keepdim=True).clamp_max(0.03), p, 0.0)
-            ids = torch.cat([ids, torch.multinomial(p.cpu(), 1, generator=gen).to(device)], 1)
-            if bool((ids == stop).any(1).all()):
-                break
-        texts = []
-        for row in ids[:, 1:].cpu().numpy():
-            ends = np.flatnonzero(row == stop)
-            texts.append(row[:ends[0] + 1] if len(ends) else row)
-        return texts
-
     for (s, w, c, r) in np.ndindex(shape):
         seed = int(seeds[s])
-        texts = stories.sample(counts[c], seed)
-        rows, unseen, other = padded(texts), padded(stories.sample(asked, seed + 1)), padded(stories.sample(asked, seed + 2))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = Gpt(size + 1, widths[w], 2, 4).to(device)
-        optimizer = torch.optim.AdamW(model.parameters(), rates[r], weight_decay=0.01)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates[r], total_steps=max(steps, 2), pct_start=0.1)
-        gen = torch.Generator().manual_seed(seed)
-        for _ in range(steps):
-            nats(model, rows[torch.randint(len(rows), (batch, ), generator=gen)])[0].backward()
-            optimizer.step()
-            cycle.step()
-            optimizer.zero_grad()
-        model.eval()
-        with torch.no_grad():
-            loss, right = nats(model, unseen)
-            choice[s, w, c, r] = float(nats(model, other)[0])
-        row = [float(loss), float(right), *judged(tell(model, asked, gen), {tuple(t) for t in texts}),
-               sum(p.numel() for p in model.parameters())]
+        texts, unseen, other = (stories.sample(n, seed + k) for k, n in enumerate((counts[c], asked, asked)))
+        told = nets.rows(texts, size, length, device)
+        model = nets.Writer(nets.trained(told, size, widths[w], rates[r], steps, batch, seed), size, length, stop)
+        choice[s, w, c, r] = model.score(other)[0]
+        wrote = model.generate(asked, length, seed, EPSILON)
+        row = [*model.score(unseen), *judged(wrote, {tuple(t) for t in texts}), model.parameters]
         for key, value in zip(MEASURES, row, strict=True):
             out[key][s, w, c, r] = value
     best = choice.mean(0).argmin(-1)
