@@ -183,7 +183,7 @@ def corpus(name: str) -> str:
 
 
 def grimm() -> list[str]:
-    """55 tales of the brothers Grimm, each one string, about 78,000 words together."""
+    """54 tales of the brothers Grimm, each one string, about 78,000 words together."""
     _allow("grimm")
 
     def read() -> dict[str, np.ndarray]:

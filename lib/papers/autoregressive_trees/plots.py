@@ -165,15 +165,15 @@ def curves(counts: Sequence[int], models: dict[str, tuple], floor: float) -> Non
         for ax, values, what in zip(axes, pair, ("loss", "consistent"), strict=True):
             m, low, high = stats.band(values)
             ax.plot(counts, m, **figures.style(i), label=name)
+            if what == "consistent":                                     # a share
+                low, high = np.maximum(low, 0), np.minimum(high, 1)
             ax.fill_between(counts, low, high, color=figures.COLOURS[i], alpha=0.15, linewidth=0)
             table[f"{name}: {what}"] = m
     axes[0].axhline(floor, color=figures.GREY, linestyle="--", linewidth=1)
-    for ax, what in zip(axes, ("Loss, nats a word (log)", "Consistent stories"), strict=True):
+    for ax, what in zip(axes, ("Loss, nats a word", "Consistent stories"), strict=True):
         ax.set(xscale="log", xlabel="Stories learnt from (log)", ylabel=what)
         ax.minorticks_off()
         ax.set_xticks(counts, [str(c) for c in counts])
-    axes[0].set_yscale("log")
-    axes[0].set_yticks([0.25, 0.5, 1, 2], ["0.25", "0.5", "1", "2"])
     axes[0].legend(fontsize=7)
     said = ", ".join(f"{name} {number(pair[0][:, -1].mean())}" for name, pair in models.items())
     figures.display(fig, f"Two line charts: from {counts[-1]} stories the losses are {said}; the least possible is "
