@@ -50,7 +50,7 @@ class ARDT:
     memory : what the trees see.
     stop : token after which a text ends.
     backend : ``tree``, ``forest`` (scikit-learn), ``xgboost``, ``lightgbm``, or ``xgboost-embedding``, which regresses onto
-        the embedding of the next token, as the paper does; ``settings`` go to the estimator.
+        the embedding of the next token, as summaries of the paper tell; ``settings`` go to the estimator.
     shrink : weight of the parent's law in that of a node, of trees and forests.
     floor : share of the uniform law that is mixed into each.
     sharpness : a token is likelier by exp(-sharpness distance^2) the nearer its embedding, of ``xgboost-embedding``.

@@ -116,12 +116,14 @@ def sizes(trees, names: Sequence[str], nets, widths: Sequence[int], floor: float
     for group, labels, i in ((trees, names, 0), (nets, [f"width {w}" for w in widths], 1)):
         p, m = group.parameters.mean(0).ravel(), group.loss.mean(0).ravel()
         ax.plot(p, m, **(figures.style(i) | {"linestyle": ""}), label=("trees", "Transformers")[i])
-        for k, (x, y, label) in enumerate(zip(p, m, labels, strict=True)):
-            side, down = (-3, "right") if x > 1.5e4 else (3, "left"), -8 if k % 2 else 3
-            ax.annotate(label, (x, y), fontsize=6, xytext=(side[0], down), ha=side[1], textcoords="offset points")
         table["model"] += list(labels)
         table["parameters"] += p.tolist()
         table["loss"] += m.tolist()
+    points = list(zip(table["parameters"], table["loss"], table["model"], strict=True))
+    for x, y, label in points:
+        crowded = any(0 < v - y < 0.06 and abs(np.log(u / x)) < 0.4 for u, v, _ in points)  # another stands just above
+        side, where = (-3, "right") if x > 1.5e4 else (3, "left")
+        ax.annotate(label, (x, y), fontsize=6, xytext=(side, -8 if crowded else 3), ha=where, textcoords="offset points")
     ax.axhline(floor, **figures.THEORY)
     ax.set(xscale="log", xlabel="Parameters (log)", ylabel="Loss, nats a word")
     ax.legend()
