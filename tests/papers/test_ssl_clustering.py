@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestCentroid
 
 from lib.papers import ssl_clustering as ssl
-from lib.papers.ssl_clustering import objectives
+from lib.papers.ssl_clustering import exercises, objectives, tasks, training, trials
 
 
 def blobs(seed: int = 0, classes: int = 6, instances: int = 4, views: int = 3, p: int = 8):
@@ -228,3 +228,86 @@ def test_views_are_views(channels):
         ssl.augment(x[:, 0], g)
 
 
+
+
+# ---- tasks, training, experiments
+
+def test_tasks_have_their_hierarchy():
+    task = tasks.letters(4)
+    assert len(task) == 5 * 4 * 12 and list(task.levels) == ["sample", "letter", "script"]
+    letter, script = task.levels["letter"], task.levels["script"]
+    assert (letter.bincount() == 12).all() and (script.bincount() == 48).all()
+    assert all(len(script[letter == c].unique()) == 1 for c in range(20)) and task.style.tolist() == list(range(12)) * 20
+    emoji = tasks.emoji(30)
+    assert (emoji.levels["name"].bincount() == 3).all() and (emoji.levels["subgroup"].bincount() == 90).all()
+    assert emoji.x.shape[1:] == (3, 24, 24) and 0 <= float(emoji.x.min()) and float(emoji.x.max()) <= 1
+    with pytest.raises(ssl.ClusteringError, match="ask for fewer"):
+        tasks.letters(400)
+    with pytest.raises(ssl.ClusteringError, match="ask for fewer"):
+        tasks.emoji(200)
+
+
+def test_cifar_is_read_by_classes(monkeypatch):
+    y = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
+    fake = np.arange(9, dtype=np.uint8)[:, None, None, None].repeat(3, 1).repeat(32, 2).repeat(32, 3), y, np.array([0, 1, 0])
+    monkeypatch.setattr(tasks.data, "cifar100", lambda: fake)
+    task = tasks.cifar100(2)
+    assert list(task.levels) == ["sample", "class", "superclass"] and task.levels["class"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert task.levels["superclass"].tolist() == [0, 0, 1, 1, 0, 0]
+    assert (task.x[:, 0, 0, 0] * 255).tolist() == [0, 3, 1, 4, 2, 5]
+
+
+def test_training_is_the_same_twice_and_looks_when_asked():
+    x, seen = tasks.letters(3).x, []
+    for _ in range(2):
+        looks = []
+        training.train(x, ssl.objective("VICReg"), 3, 16, torch.Generator().manual_seed(1), 1,
+                       lambda t, f, head, looks=looks: looks.append((t, head(f(x[:20])).sum().item())), at=(0, 2))
+        seen.append(looks)
+    assert seen[0] == seen[1] and [t for t, _ in seen[0]] == [0, 2, 3] and len({v for _, v in seen[0]}) == 3
+
+
+@pytest.mark.parametrize("net", list(training.NETS))
+def test_depths_end_in_the_features(net):
+    encoder = training.NETS[net](1, 4)
+    x = torch.rand(6, 1, 24, 24)
+    assert torch.allclose(encoder.depths(x)[-1], encoder(x), atol=1e-6) and len(encoder.depths(x)) == 5
+    assert encoder(x).shape == (6, encoder.width)
+
+
+def test_planted_partners_follow_their_kernel():
+    bench = trials.Bench(tasks.letters(2), 0)
+    partner, P = trials.planted(bench, (0.1, 0.3, 0.3))
+    assert torch.allclose(P.sum(1), torch.ones(len(P), dtype=P.dtype)) and torch.allclose(P, P.T)
+    i = torch.full((40_000, ), 17)
+    j = partner(i, torch.Generator().manual_seed(0))
+    share = j.bincount(minlength=len(P)) / len(i)
+    assert float((share - P[17].float()).abs().max()) < 0.01
+
+
+def test_graded_labels_keep_what_they_say():
+    bench = trials.Bench(tasks.letters(4), 3)
+    z = torch.nn.functional.one_hot(bench.levels["letter"]).double() + 0.01 * torch.randn(
+        len(bench.sample), 20, generator=torch.Generator().manual_seed(0))
+    found = bench.graded(z)
+    assert found[0] == 1 and found == sorted(found, reverse=True) and found[-1] < 0.3
+    assert bench.held(z) == 1
+
+
+def test_the_exercise_fails_the_stub_and_three_wrong_answers(cell):
+    def stub(z, y):
+        raise NotImplementedError
+
+    def centres(z, y):
+        return torch.stack([z[y == c].mean(0) for c in range(int(y.max()) + 1)])
+
+    def squared_once(z, y):
+        d = torch.cdist(z, centres(z, y))
+        d[torch.arange(len(z)), y] *= 2 / 3
+        return (d.argmin(1) == y).double().mean()
+
+    right = cell("ssl-clustering", "solution-left-out", torch=torch)["solved_left_out"]
+    assert exercises.check_left_out(right) == "right" and "not written" in exercises.check_left_out(stub)
+    wrongs = (lambda z, y: (torch.cdist(z, centres(z, y)).argmin(1) == y).double().mean(), squared_once,
+              lambda z, y: 1 - right(z, y), lambda z, y: "many")
+    assert all(exercises.check_left_out(w).startswith("wrong") for w in wrongs)

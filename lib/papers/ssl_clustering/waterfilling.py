@@ -126,7 +126,7 @@ class Hierarchy:
         return float((self.c - 1) / 2 * each[1] / each[0])
 
 
-def fit(P: Tensor, d: int, lam: float, mu: float, nu: float, steps: int, gen: torch.Generator, lr: float = 0.03) -> Tensor:
+def fit(P: Tensor, d: int, lam: float, mu: float, nu: float, steps: int, gen: torch.Generator, lr: float = 0.05) -> Tensor:
     """Free embeddings [N, d] that minimise VICReg on a graph of positive pairs, one branch, by Adam."""
     N = len(P)
     Z = (0.1 * torch.randn(N, d, generator=gen, dtype=torch.float64)).requires_grad_()
