@@ -311,3 +311,76 @@ def test_the_exercise_fails_the_stub_and_three_wrong_answers(cell):
     wrongs = (lambda z, y: (torch.cdist(z, centres(z, y)).argmin(1) == y).double().mean(), squared_once,
               lambda z, y: 1 - right(z, y), lambda z, y: "many")
     assert all(exercises.check_left_out(w).startswith("wrong") for w in wrongs)
+
+
+# ---- what a review asked for
+
+def brute_choice(z, classes, styles) -> float:
+    z, won, all_ = z.reshape(classes, styles, -1), 0.0, 0
+    for c in range(classes):
+        for s in range(styles):
+            for t in set(range(styles)) - {s}:
+                for k in set(range(classes)) - {c}:
+                    a, b = (z[c, s] - z[c, t]).norm(), (z[c, s] - z[k, s]).norm()
+                    won, all_ = won + float(a < b), all_ + 1
+    return won / all_
+
+
+def test_forced_choice_is_brute_force_and_knows_both_ends():
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(5 * 3, 7, generator=g, dtype=torch.float64)
+    assert ssl.forced_choice(z, 5, 3) == pytest.approx(brute_choice(z, 5, 3))
+    by_class, by_style = torch.eye(5).repeat_interleave(3, 0), torch.eye(3).repeat(5, 1)
+    assert ssl.forced_choice(by_class, 5, 3) == 1 and ssl.forced_choice(by_style, 5, 3) == 0
+    assert ssl.forced_choice(torch.zeros(15, 2), 5, 3) == 0.5
+
+
+def test_the_hinge_that_is_needed_decides():
+    """At the mu that the proof asks for descent finds the tight optimum; far below it finds a lower loss elsewhere."""
+    H = ssl.Hierarchy(4, 4, 4, 0.02, 0.06, 0.22)
+    P, e = H.kernel(), H.bands[0]
+    tight = ssl.optimum(*H.bands, 31, 25.0, math.inf, 25.0, branches=1)
+    needed = ssl.hinge_needed(tight, 25.0, 25.0)
+    assert 4 * 25 * (1 - tight.tau) - 4 * 25 < 20 < needed
+    square = (tight.energy**2 / np.maximum(tight.used, 1)).sum()
+    value = (50 * (tight.energy * (1 - e)).sum() + 25 * square) / 31 - 25
+
+    def found(mu: float) -> float:
+        Z = ssl.fit(P, 31, 25.0, mu, 25.0, 1500, torch.Generator().manual_seed(0))
+        C = Z.T @ Z / len(Z)
+        s = 2 * ((Z * Z).sum() - (Z * (P @ Z)).sum()) / (len(Z) * 31)
+        c = (C.square().sum() - C.diagonal().square().sum()) / 31
+        return float(25 * s + mu * objectives.variance(Z * (1 - 1 / len(Z))**0.5) + 25 * c)
+
+    assert found(20.0) < value - 0.2 and found(1.3 * needed) > value - 0.02
+
+
+def test_one_standard_deviation_is_best_where_mu_is_large_beside_nu():
+    H = ssl.Hierarchy(4, 4, 4, 0.02, 0.06, 0.22)
+    setup = (45, 100.0, 25.0, 3.0)
+    best = ssl.optimum(*H.bands, *setup, branches=1)
+    Z = ssl.fit(H.kernel(), *setup, 2500, torch.Generator().manual_seed(0))
+    assert best.std < 0.9 and float(Z.std(0, unbiased=False).mean()) == pytest.approx(best.std, abs=0.02)
+    above, own = H.labels()
+    assert np.abs(ssl.shares(Z, [own, above]).numpy() - best.share).max() < 0.02
+
+
+def test_batches_add_what_covariances_cost():
+    """A batch's covariance term of Gaussian embeddings is larger by what ``batch`` adds."""
+    g, d, B = torch.Generator().manual_seed(0), 12, 16
+    root = torch.randn(d, d, generator=g, dtype=torch.float64) / d**0.5
+    C = root @ root.T
+    scale = C.diagonal().rsqrt()
+    root, C = root * scale[:, None], C * scale[:, None] * scale
+    seen = np.mean([float(objectives.covariance(torch.randn(B, d, generator=g, dtype=torch.float64) @ root.T))
+                    for _ in range(3000)])
+    true = float(C.square().sum() - d) / d
+    assert seen == pytest.approx(true * (1 + 1 / (B - 1)) + (d - 1) / (B - 1), rel=0.05)
+    e, m = [0.9, 0.5], [4, 8]
+    assert ssl.optimum(e, m, 8, 25.0, 5.0, 5.0, batch=16).std < ssl.optimum(e, m, 8, 25.0, 5.0, 5.0).std
+
+
+def test_the_first_images_of_each_class():
+    part = tasks.letters(3).first(5)
+    assert (part.levels["letter"].bincount() == 5).all() and part.style.tolist() == list(range(5)) * 15
+    assert part.levels["sample"].tolist() == list(range(75))

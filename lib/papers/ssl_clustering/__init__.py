@@ -8,12 +8,13 @@ from lib.features import FeaturesError
 
 from .errors import ClusteringError
 from .forecast import Forecast, forecast, patches
-from .measures import Level, clustering, shares
+from .measures import Level, clustering, forced_choice, shares
 from .objectives import Objective, barlow_twins, objective, simclr, spectral, vicreg
 from .views import augment
-from .waterfilling import Hierarchy, Water, fit, optimum, water
+from .waterfilling import Hierarchy, Water, fit, hinge_needed, optimum, water
 
 __all__ = [
     "ClusteringError", "FeaturesError", "Forecast", "Hierarchy", "Level", "Objective", "Water", "augment", "barlow_twins",
-    "clustering", "fit", "forecast", "objective", "optimum", "patches", "shares", "simclr", "spectral", "vicreg", "water"
+    "clustering", "fit", "forced_choice", "forecast", "hinge_needed", "objective", "optimum", "patches", "shares", "simclr",
+    "spectral", "vicreg", "water"
 ]

@@ -43,7 +43,8 @@ def patches(x: Tensor, filters: int, size: int, pool: int, gen: torch.Generator)
 class Forecast:
     """Canonical correlations ``e`` [q], largest first, and the directions ``W`` [q, q] of standardised features.
 
-    Columns of ``W`` have variance 1 over views and no correlation among each other.
+    Columns of ``W`` are orthogonal in the covariance of views plus the ridge, with square 1: a column's variance is 1 less
+    ridge times its squared length, and ``e`` is lowered alike.
     """
 
     e: np.ndarray
@@ -51,9 +52,9 @@ class Forecast:
     mean: Tensor
     std: Tensor
 
-    def optimum(self, d: int, lam: float, mu: float, nu: float) -> Water:
-        """The optimum of VICReg with d dimensions; one band a direction."""
-        return optimum(self.e, np.ones(len(self.e), int), d, lam, mu, nu)
+    def optimum(self, d: int, lam: float, mu: float, nu: float, batch: int = 0) -> Water:
+        """The optimum of VICReg with d dimensions, in batches of that size; one band a direction."""
+        return optimum(self.e, np.ones(len(self.e), int), d, lam, mu, nu, batch=batch)
 
     def embed(self, features: Tensor, found: Water) -> Tensor:
         """Embeddings [n, q'] of features [n, q] at an optimum, up to a rotation."""

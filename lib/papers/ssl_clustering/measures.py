@@ -27,7 +27,8 @@ class Level:
     ``cdnv`` : (var_i + var_j) / 2 d_ij^2, mean over pairs of classes; infinite where two centres coincide.
     ``margin`` : mean of (wrong - own) / (wrong + own), squared distances to the nearest wrong and the own centre.
     ``random_labels`` : accuracy after the labels were permuted over instances.
-    ``random_groups`` : accuracy after whole groups of the next finer level were permuted; NaN at the finest.
+    ``random_groups`` : accuracy after whole groups of the next finer level were permuted, mean over up to 20 permutations
+        (200 over the number of classes); NaN at the finest.
     ``chance`` : one over the number of classes.
     """
 
@@ -112,23 +113,24 @@ def clustering(features, labels_by_level: dict, instances=None, seed: int = 0) -
     rows = torch.arange(n)
     units = rows if instances is None else _codes(instances, n, "instances")
     gen = torch.Generator().manual_seed(seed)
-    left, wanted = {}, {}
+    left, wanted, groups = {}, {}, {}
     for i, (name, y) in enumerate(levels.items()):
         left[name] = rows if units is rows or _within(units, y) and _within(y, units) else units
         _at_least_two(name, y, left[name])
         wanted[name] = (y, left[name])
         wanted[f"{name} random"] = (_permuted(y, left[name], gen), left[name])
         if i and _within(finer := levels[known[i - 1]], y):
-            wanted[f"{name} groups"] = (_permuted(y, finer, gen), left[name])
+            groups[name] = [f"{name} groups {j}" for j in range(max(1, min(20, 200 // (int(y.max()) + 1))))]
+            wanted |= {key: (_permuted(y, finer, gen), left[name]) for key in groups[name]}
     sums = _Sums(chunks, {k: y for k, (y, _) in wanted.items()} | ({} if units is rows else {"units": units}))
     found = _second_pass(chunks, wanted, sums)
     out = {}
     for name, y in levels.items():
         right, in_sample, margin = found[name]
-        groups = found.get(f"{name} groups")
+        of_groups = [float(found[key][0].double().mean()) for key in groups.get(name, [])]
         out[name] = Level(_by_class(right, y), float(in_sample.double().mean()), _cdnv(sums, name, y), float(margin.mean()),
                           float(found[f"{name} random"][0].double().mean()),
-                          float(groups[0].double().mean()) if groups else np.nan, 1 / (int(y.max()) + 1))
+                          float(np.mean(of_groups)) if of_groups else np.nan, 1 / (int(y.max()) + 1))
     return out
 
 
@@ -215,3 +217,18 @@ def shares(features: Tensor, labels: list[Tensor]) -> Tensor:
         sums = torch.zeros(len(n), z.shape[1], dtype=z.dtype).index_add_(0, y, z)
         between.append((sums.square().sum(1) / n).sum())
     return torch.diff(torch.stack([*between, total])) / total
+
+
+def forced_choice(features: Tensor, classes: int, styles: int) -> float:
+    """How often the same class in another style is nearer than another class in the same style; 1/2 where neither counts.
+
+    ``features`` [classes * styles, p], styles moving fastest; mean over images and over all such pairs.
+    """
+    z = torch.as_tensor(features).double()
+    d = torch.cdist(z, z).reshape(classes, styles, classes, styles)
+    same_class = torch.einsum("csct->cst", d)
+    same_style = torch.einsum("csks->csk", d)
+    nearer = (same_class[..., None] < same_style[:, :, None]).double()
+    nearer += 0.5 * (same_class[..., None] == same_style[:, :, None])
+    kept = ~torch.eye(styles, dtype=torch.bool)[None, :, :, None] & ~torch.eye(classes, dtype=torch.bool)[:, None, None, :]
+    return float(nearer[kept.expand_as(nearer)].mean())

@@ -30,6 +30,14 @@ class Task:
     def __len__(self) -> int:
         return len(self.x)
 
+    def first(self, per_class: int) -> Task:
+        """The first ``per_class`` images of each class of the second level."""
+        own = list(self.levels.values())[1]
+        place = torch.cat([torch.arange(int(n)) for n in own.bincount()])[own.argsort(stable=True).argsort()]
+        kept = place < per_class
+        levels = {k: v[kept].unique(return_inverse=True)[1] for k, v in self.levels.items()}
+        return Task(self.x[kept], levels, self.style[kept])
+
 
 def _task(x: Tensor, names: tuple[str, ...], labels: list[np.ndarray], style: np.ndarray) -> Task:
     levels = {"sample": torch.arange(len(x))}

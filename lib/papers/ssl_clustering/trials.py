@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lib.ensemble import generators
 
 from .forecast import forecast, patches
-from .measures import clustering, shares
+from .measures import clustering, forced_choice, shares
 from .objectives import Objective, objective, terms
 from .tasks import HELD_STYLES, TASKS, Task
 from .training import Positives, train
@@ -20,6 +20,7 @@ from .waterfilling import Hierarchy, fit
 
 VIEWS = 3  # of each image, fixed, on which features are judged
 GRADES = (0.0, 0.25, 0.5, 0.75, 1.0)
+JUDGE, FORECAST = 500_000, 700_000  # added to a seed: streams apart from those of training
 
 
 def free(setups: tuple[tuple[int, float, float, float], ...], hierarchy: tuple, steps: int, seeds: list[int]) -> dict:
@@ -57,11 +58,15 @@ def noise(classes: int, per_class: int, p: int, seeds: list[int]) -> dict:
 
 
 class Bench:
-    """Fixed views of a task's images, on which encoders are judged; labels are used here only."""
+    """Fixed views of a task's images, on which encoders are judged; labels are used here only.
 
-    def __init__(self, task: Task, seed: int, device: str = "cpu"):
-        gen = generators([seed])[0]
-        self.task, self.x = task, task.x.to(device)
+    ``x`` [n, ...] are the images to train on; of ``per_class`` images of each class views are judged, of all where 0.
+    """
+
+    def __init__(self, task: Task, seed: int, device: str = "cpu", per_class: int = 0):
+        gen = generators([seed + JUDGE])[0]
+        self.x, self.seed = task.x.to(device), seed
+        self.task = task = task.first(per_class) if per_class else task
         views = [augment(task.x, gen) for _ in range(VIEWS)]
         self.views = torch.cat(views).to(device)
         self.levels = {k: v.repeat(VIEWS) for k, v in task.levels.items()}
@@ -77,8 +82,8 @@ class Bench:
     def judged(self, z: Tensor) -> tuple[list[float], list[float]]:
         """Accuracies without the own image at each level, then of random labels, of random groups at the coarsest level, of
         styles (NaN where there is one), and of random labels with the own image; CDNVs at each level and of random labels."""
-        found, style = clustering(z, self.levels, self.sample), self.task.style.repeat(VIEWS)
-        random = clustering(z, {"random": self.random}, self.sample)["random"]
+        found, style = clustering(z, self.levels, self.sample, self.seed), self.task.style.repeat(VIEWS)
+        random = clustering(z, {"random": self.random}, self.sample, self.seed)["random"]
         of_style = clustering(z, {"style": style}, self.sample)["style"].accuracy.value if style.max() else np.nan
         accuracy = [v.accuracy.value for v in found.values()]
         accuracy += [random.accuracy.value, list(found.values())[-1].random_groups, of_style, random.train_accuracy]
@@ -99,6 +104,24 @@ class Bench:
         centre = torch.zeros(int(y.max()) + 1, z.shape[1], dtype=z.dtype).index_add_(0, y[~out], z[~out])
         centre = centre / y[~out].bincount()[:, None]
         return float((torch.cdist(z[out], centre).argmin(1) == y[out]).double().mean())
+
+    def choice(self, z: Tensor) -> float:
+        """How often the same class in another style is nearer than another class in the same style; NaN without styles."""
+        styles = int(self.task.style.max()) + 1
+        first = z[:len(self.task)].cpu()
+        return forced_choice(first, len(first) // styles, styles) if styles > 1 else np.nan
+
+    def above_share(self, z: Tensor) -> list[float]:
+        """Share of the variance between classes that lies between the groups above them; and of 20 random groupings."""
+        own, above = list(self.levels.values())[1:3]
+        group = torch.zeros(int(own.max()) + 1, dtype=torch.long).scatter(0, own, above)
+        gen, z = torch.Generator().manual_seed(self.seed), z.cpu()
+
+        def share(of: Tensor) -> float:
+            s = shares(z, [own, of[own]])
+            return float(s[0] / (s[0] + s[1]))
+
+        return [share(group), float(np.mean([share(group[torch.randperm(len(group), generator=gen)]) for _ in range(20)]))]
 
     def shares(self, z: Tensor) -> np.ndarray:
         """Shares of the variance, coarsest level first, the last within images."""
@@ -134,7 +157,8 @@ def followed(task: str, size: int, setups: list[tuple[str, dict, float]], steps:
     -------
     ``accuracy`` [seed, setup, look, levels + 4] and ``cdnv`` [seed, setup, look, levels + 1] of features, in the order of
     :meth:`Bench.judged`; ``terms`` [seed, setup, look, 3], VICReg's s, v and c of embeddings; ``shares``
-    [seed, setup, look, levels + 1] of the features' variance; ``cloud`` [setup, look, 6, styles, 2] of the first seed.
+    [seed, setup, look, levels + 1] of the features' variance; ``choice`` [seed, setup, look], :meth:`Bench.choice`;
+    ``cloud`` [setup, look, 6, styles, 2] of the first seed. CDNVs end at a million.
     """
     data, out, cloud = TASKS[task](size), {k: [] for k in LOOKS}, []
     for seed in seeds:
@@ -152,7 +176,7 @@ def followed(task: str, size: int, setups: list[tuple[str, dict, float]], steps:
     return {k: np.array(v, np.float32) for k, v in (out | {"cloud": cloud}).items()}
 
 
-LOOKS = ("accuracy", "cdnv", "terms", "shares")
+LOOKS = ("accuracy", "cdnv", "terms", "shares", "choice")
 
 
 def _looks() -> dict[str, list]:
@@ -168,13 +192,15 @@ def _look(bench: Bench, looks: dict, step: int, encoder: nn.Module, head: nn.Mod
     f = encoder(bench.views)
     accuracy, cdnv = bench.judged(f)
     for key, value in (("accuracy", accuracy), ("cdnv", np.minimum(cdnv, 1e6)), ("terms", bench.losses(head(f))),
-                       ("shares", bench.shares(f)), ("cloud", bench.cloud(f))):
+                       ("shares", bench.shares(f)), ("choice", bench.choice(f)), ("cloud", bench.cloud(f))):
         looks[key].append(value)
 
 
 def deep(task: str, size: int, steps: int, batch: int, at: tuple[int, ...], seeds: list[int], net: str = "small", w: int = 12,
-         device: str = "cpu") -> dict:
+         per_class: int = 0, device: str = "cpu") -> dict:
     """As :func:`followed` for VICReg alone, without the axis of setups, and more of its first and last look, and of pixels.
+
+    ``per_class`` images of each class are judged, all where 0; training uses all.
 
     ``depth`` [seed, 2, 5, levels + 4], accuracies after each layer in the order of :meth:`Bench.judged`; ``graded``
     [seed, 2, 5] with labels more and more random; ``held`` [seed, 3], accuracy on held-out styles before, after, and of
@@ -183,7 +209,7 @@ def deep(task: str, size: int, steps: int, batch: int, at: tuple[int, ...], seed
     data, more = TASKS[task](size), ("depth", "graded", "held", "pixels")
     out, cloud = {k: [] for k in LOOKS + more}, []
     for seed in seeds:
-        bench, looks = Bench(data, seed, device), _looks() | {k: [] for k in more}
+        bench, looks = Bench(data, seed, device, per_class), _looks() | {k: [] for k in more}
 
         @torch.no_grad()
         def look(step: int, encoder: nn.Module, head: nn.Module, bench=bench, looks=looks) -> None:
@@ -233,12 +259,13 @@ def phases(task: str, size: int, dims: tuple[int, ...], nus: tuple[float, ...], 
     Returns
     -------
     ``shares`` [seed, d, nu, 2, levels + 1] of the embeddings' variance, forecast and trained; ``rank`` and ``std``
-    [seed, d, nu, 2] of the embeddings; ``accuracy`` [seed, d, nu, 2, levels] of embeddings of the forecast and features
-    of the network; ``e`` [seed, 64], the largest canonical correlations.
+    [seed, d, nu, 2] of the embeddings; ``above`` [seed, d, nu, 2, 2], :meth:`Bench.above_share` of them; ``accuracy``
+    [seed, d, nu, 2] by class, of embeddings of the forecast and features of the network; ``e`` [seed, 64], the largest
+    canonical correlations.
     """
-    data, out = TASKS[task](size), {k: [] for k in ("shares", "rank", "std", "accuracy", "e")}
+    data, out = TASKS[task](size), {k: [] for k in ("shares", "rank", "std", "above", "accuracy", "e")}
     for seed in seeds:
-        bench, gen = Bench(data, seed, device), generators([seed])[0]
+        bench, gen = Bench(data, seed, device), generators([seed + FORECAST])[0]
         partner, P = planted(bench, graph) if graph else (None, None)
         look_at = patches(data.x, 64, 7, 3, gen)
         known = forecast(torch.stack([look_at(augment(data.x, gen)) for _ in range(8)]), P)
@@ -246,7 +273,7 @@ def phases(task: str, size: int, dims: tuple[int, ...], nus: tuple[float, ...], 
         rows = {k: [] for k in out if k != "e"}
         for d in dims:
             for nu in nus:
-                best = known.optimum(d, 25.0, 25.0, nu)
+                best = known.optimum(d, 25.0, 25.0, nu, batch)
                 made, trained = known.embed(seen, best), []
 
                 @torch.no_grad()
@@ -259,8 +286,9 @@ def phases(task: str, size: int, dims: tuple[int, ...], nus: tuple[float, ...], 
                 rows["shares"].append([bench.shares(made), bench.shares(z)])
                 rows["rank"].append([effective_rank(made), effective_rank(z)])
                 rows["std"].append([best.std, float(z.std(0).mean())])
-                rows["accuracy"].append([[v.accuracy.value for v in clustering(u, bench.levels, bench.sample).values()]
-                                         for u in (made, f)])
+                rows["above"].append([bench.above_share(made), bench.above_share(z)])
+                own = {"own": bench.levels[bench.own]}
+                rows["accuracy"].append([clustering(u, own, bench.sample)["own"].accuracy.value for u in (made, f)])
         for k, row in rows.items():
             out[k].append(np.reshape(row, (len(dims), len(nus), *np.shape(row)[1:])))
         out["e"].append(known.e[:64])

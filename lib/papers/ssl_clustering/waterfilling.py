@@ -66,23 +66,39 @@ def water(e: Sequence[float], m: Sequence[int], d: int, ratio: float, trace: flo
     return Water(np.where(used > 0, energy, 0.0), used, tau, float(np.sqrt(trace / d)))
 
 
-def optimum(e: Sequence[float], m: Sequence[int], d: int, lam: float, mu: float, nu: float, branches: int = 2) -> Water:
-    """The optimum of VICReg for free embeddings; the hinge need not be tight.
+def optimum(e: Sequence[float], m: Sequence[int], d: int, lam: float, mu: float, nu: float, branches: int = 2,
+            batch: int = 0) -> Water:
+    """The optimum of VICReg for free embeddings whose coordinates share one standard deviation; the hinge need not be tight.
 
-    ``branches`` is 2 where the covariance term is summed over both views, as in the official code. At given standard
-    deviation q the energies are those of :func:`water` with trace d q^2; q minimises what is left, on a grid of 1,000.
+    That it is the optimum at all is proved where :func:`hinge_needed` is at most mu, and where mu is at least 8 nu (16 nu
+    with two branches). At given standard deviation q the energies are those of :func:`water` with trace d q^2; q minimises
+    what is left, on a grid of 1,000.
+
+    Parameters
+    ----------
+    branches : 2 where the covariance term is summed over both views, as in the official code.
+    batch : samples whose covariance is penalised; their own fluctuation is added, as for Gaussian embeddings. 0: all.
     """
     weight = branches * nu
-    e, ratio = np.asarray(e, float), lam / weight if weight else np.inf
+    noise = 1 / (batch - 1) if batch else 0.0
+    e, ratio = np.asarray(e, float), lam / (weight * (1 + noise)) if weight else np.inf
 
     def loss(q: float) -> float:
         w = water(e, m, d, ratio, d * q**2)
-        square = (w.energy[w.used > 0]**2 / w.used[w.used > 0]).sum()
-        return (2 * lam * (w.energy * (1 - e)).sum() + weight * square) / d - weight * q**4 + mu * (1 - q)
+        square = (w.energy[w.used > 0]**2 / w.used[w.used > 0]).sum() / d
+        spread = weight * ((1 + noise) * (square - q**4) + noise * (d - 1) * q**4)
+        return 2 * lam * (w.energy * (1 - e)).sum() / d + spread + mu * (1 - q)
 
     grid = np.arange(1, 1001) / 1000
     q = grid[int(np.argmin([loss(q) for q in grid]))] if np.isfinite(mu) else 1.0
     return water(e, m, d, ratio, d * q**2)
+
+
+def hinge_needed(found: Water, lam: float, nu: float, branches: int = 1) -> float:
+    """The least mu at which the optimum ``found`` with standard deviation 1 is proved to be global: the maximum over q in
+    [0, 1] of (1 + q) (2 lambda (1 - tau) - nu (1 + q^2))."""
+    q = np.linspace(0, 1, 1001)
+    return float(((1 + q) * (2 * lam * (1 - found.tau) - branches * nu * (1 + q**2))).max())
 
 
 @dataclass(frozen=True)
