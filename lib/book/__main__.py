@@ -183,15 +183,17 @@ def clean(args) -> int:
 VERBS = {f.__name__: f for f in (build, run, test, refresh, record, ledger, data, bench, deep, teach, new, lab, clean)}
 
 
+HANDED_ON = {"test": "pytest", "lab": "JupyterLab"}  # verbs whose arguments go to another program
+
+
 def main() -> int:
     """Entry: returns the exit code; a fault that the reader can mend ends in one sentence."""
     parser = argparse.ArgumentParser(prog="python -m lib.book", description="Build, run and check the book.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, f in VERBS.items():
         p = verbs.add_parser(name, help=f.__doc__.splitlines()[0], description=f.__doc__)
-        p.set_defaults(rest=[])
-        if name in ("test", "lab"):
-            p.add_argument("rest", nargs=argparse.REMAINDER, help="arguments handed on")
+        if name in HANDED_ON:
+            p.usage = f"%(prog)s [arguments of {HANDED_ON[name]}]"
             continue
         p.add_argument("slugs", nargs="*", help="chapters, all when none is named (`record`: chapter, experiments)")
         p.add_argument("--workers", type=int, default=0, help="jobs at a time (default: one a core)")
@@ -199,7 +201,10 @@ def main() -> int:
         p.add_argument("--device", default="auto", help="device of `record`")
         p.add_argument("--force", action="store_true", help="`record` again what is fresh")
         p.add_argument("--json", action="store_true", help="`ledger` as JSON")
-    args = parser.parse_args()
+    args, rest = parser.parse_known_args()
+    if rest and args.verb not in HANDED_ON:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.rest = rest
     try:
         return VERBS[args.verb](args)
     except BookError as e:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lib import evidence
+from lib import evidence, paths
 from lib.book import record, reference, results, runner
 from lib.book.pages import PageError, chapter, chapters, scan
 from lib.errors import BookError
@@ -213,3 +213,11 @@ def test_evidence_of_the_other_size_is_not_recorded_as_full_and_other_parameters
     runner.update([chapter("mini")], workers=1)
     assert "recorded on CPU" in record.record(chapter("mini"), ["E1"], "cpu")[0]
     assert "fresh and kept" in record.record(chapter("mini"), ["E1"], "cpu")[0]
+
+
+def test_arguments_of_other_programs_are_handed_on():
+    def said(verb):
+        return subprocess.run([sys.executable, "-m", "lib.book", verb, "--version"], cwd=paths.home(), capture_output=True,
+                              text=True)
+    assert said("test").returncode == 0 and "pytest" in said("test").stdout
+    assert said("ledger").returncode == 2 and "unrecognized arguments: --version" in said("ledger").stderr
