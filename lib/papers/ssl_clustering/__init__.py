@@ -4,7 +4,7 @@ Source: *Reverse Engineering Self-Supervised Learning*, arXiv:2305.15614; chapte
 and the forecasts are ours. Features are tensors [N, p] of any encoder.
 """
 
-from lib.features import FeaturesError
+from lib.features import FeaturesError as FeaturesError
 
 from .errors import ClusteringError
 from .forecast import Forecast, forecast, patches
@@ -14,7 +14,7 @@ from .views import augment
 from .waterfilling import Hierarchy, Water, fit, hinge_needed, optimum, water
 
 __all__ = [
-    "ClusteringError", "FeaturesError", "Forecast", "Hierarchy", "Level", "Objective", "Water", "augment", "barlow_twins",
+    "ClusteringError", "Forecast", "Hierarchy", "Level", "Objective", "Water", "augment", "barlow_twins",
     "clustering", "fit", "forced_choice", "forecast", "hinge_needed", "objective", "optimum", "patches", "shares", "simclr",
     "spectral", "vicreg", "water"
 ]

@@ -22,14 +22,16 @@ Chunks = Callable[[], Iterable[Tensor]]
 class Level:
     """How features cluster by one set of labels.
 
-    ``accuracy`` : leave-one-out nearest-class-centre accuracy, with an interval whose units are the classes.
-    ``train_accuracy`` : the same with every row in its own centre, biased upwards.
-    ``cdnv`` : (var_i + var_j) / 2 d_ij^2, mean over pairs of classes; infinite where two centres coincide.
-    ``margin`` : mean of (wrong - own) / (wrong + own), squared distances to the nearest wrong and the own centre.
-    ``random_labels`` : accuracy after the labels were permuted over instances.
-    ``random_groups`` : accuracy after whole groups of the next finer level were permuted, mean over up to 20 permutations
-        (200 over the number of classes); NaN at the finest.
-    ``chance`` : one over the number of classes.
+    Attributes
+    ----------
+    accuracy : leave-one-out nearest-class-centre accuracy, with an interval whose units are the classes.
+    train_accuracy : the same with every row in its own centre, biased upwards.
+    cdnv : (var_i + var_j) / 2 d_ij^2, mean over pairs of classes; infinite where two centres coincide.
+    margin : mean of (wrong - own) / (wrong + own), squared distances to the nearest wrong and the own centre.
+    random_labels : accuracy after the labels were permuted over instances.
+    random_groups : accuracy after whole groups of the next finer level were permuted, mean over up to 20 permutations (200
+        over the number of classes); NaN at the finest.
+    chance : one over the number of classes.
     """
 
     accuracy: stats.Interval
