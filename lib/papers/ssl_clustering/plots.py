@@ -217,7 +217,7 @@ def explore(strength: Sequence[float], steps: Sequence[int], clouds, accuracy, t
                 told.append(f"Strength {number(s)}, step {step}, coloured by {c}: accuracy "
                             f"{', '.join(f'by {name} {number(mean[i, j, n])}' for n, name in enumerate(names))}; invariance "
                             f"{number(t[i, j, 0])}, hinge {number(t[i, j, 1])}.")
-    start = (len(strength) - 1 if len(strength) < 4 else len(strength) - 2, len(steps) - 1, 0)
+    start = (max(0, len(strength) - 2), max(0, len(steps) - 2), 0)
     still, axes = figures.panels(2)
     for c in range(6):
         axes[0].plot(*clouds[start[0], start[1], c].T, linestyle="", marker=figures.MARKERS[c % 5], markersize=4,
