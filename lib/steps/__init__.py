@@ -7,7 +7,8 @@
 ('=', 'symbolic')
 """
 
-from lib.steps.chain import Derivation, derive, identity, matrix, symbols
+from lib.steps.chain import Derivation, derive, identity
+from lib.steps.declare import matrix, symbols
 from lib.steps.errors import StepError
 from lib.steps.result import Result, Row
 

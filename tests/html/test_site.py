@@ -94,7 +94,7 @@ def test_the_interactive_figure_moves_by_keyboard_and_by_mouse(browser, site, pa
         figure.wait_for(timeout=20_000)
         said = figure.locator(".book-describe")
         shown = lambda: v.page.evaluate("() => JSON.stringify(document.querySelector('.js-plotly-plot')"  # noqa: E731
-                                        ".data.map(d => [d.x, d.y, d.z]))")
+                                        ".data.map(d => [d.x, d.y, d.z, d.marker]))")
         for slider in figure.locator("input[type=range]").all():
             before, words = shown(), said.inner_text()
             slider.focus()
