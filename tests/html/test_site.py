@@ -58,6 +58,10 @@ class Visit:
         self.page.goto((site / name).as_uri() + (f"?{query}" if query else ""))
         self.page.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.promise)")
         self.page.evaluate("() => window.MathJax && MathJax.startup.promise")
+        # fonts and fades change colours and sizes after the page has loaded
+        self.page.evaluate("() => Promise.all([document.fonts.ready, ...document.getAnimations().filter("
+                           "a => a.effect.getTiming().iterations !== Infinity).map(a => a.finished.catch(() => 0))])"
+                           ".then(() => 0)")
 
     def __enter__(self):
         return self
