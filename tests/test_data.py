@@ -86,7 +86,7 @@ def test_pip_says_why_it_could_not_fetch(shelf, monkeypatch):
 
 def test_the_committed_list_is_parsed_and_status_tells():
     wanted = packages.wanted()
-    assert len(wanted) == 13 and all(len(sha) == 64 for _, sha in wanted.values())
+    assert len(wanted) == 14 and all(len(sha) == 64 for _, sha in wanted.values())
     assert set(chain.from_iterable(data.PACKAGES.values())) <= wanted.keys()
     assert {r["package"] for r in data.status()} == wanted.keys()
 
@@ -301,3 +301,41 @@ def test_minilm_places_a_paraphrase_near():
             "A man is eating food.", "A man eats a piece of bread.", "The girl is carrying a baby."))
     near, far = (float(torch.cosine_similarity(a, other, dim=0)) for other in (b, c))
     assert 0.7 < near < 0.8 and abs(far) < 0.2
+
+
+def test_words_plays_and_languages_are_what_they_were(monkeypatch):
+    for name in ("newsgroups", "shakespeare", "languages"):
+        if not data.have(name):
+            pytest.skip("data")
+    monkeypatch.setattr(sets, "declared", None)
+    messages = data.newsgroups()
+    assert len(messages) == 11_293 and messages[0].startswith("alt atheism faq")
+    assert len(data.shakespeare()) == 5_318_804
+    found = data.word_frequencies()
+    assert len(found) == 42 and len(found["en"]) == 28_917
+    assert all((np.diff(f) <= 0).all() and 0.9 < f.sum() < 1 for f in found.values())
+
+
+def test_wikitext_and_reviews_are_read_in_their_formats(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path))
+    with pytest.raises(data.DataMissing, match="load_dataset"):
+        data.wikitext()
+    (tmp_path / "hub" / "wikitext").mkdir(parents=True)
+    file = tmp_path / "hub" / "wikitext" / "wiki.train.raw"
+    file.write_text(" = Title = \n Some text \n")
+    assert data.wikitext().startswith(" = Title")
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(data.DataCorrupt, match="UTF-8"):
+        data.wikitext()
+    with pytest.raises(data.DataMissing, match="curl"):
+        data.imdb()
+    archive = tmp_path / "hub" / "aclImdb_v1.tar.gz"
+    with tarfile.open(archive, "w:gz") as t:
+        for name, text in (("pos/0_9", "good"), ("neg/1_2", "bad"), ("unsup/2_0", "so so")):
+            info = tarfile.TarInfo(f"aclImdb/train/{name}.txt")
+            info.size = len(text)
+            t.addfile(info, io.BytesIO(text.encode()))
+    assert data.imdb() == ["bad", "good"] and len(data.imdb(unlabelled=True)) == 3
+    archive.write_bytes(b"no archive")
+    with pytest.raises(data.DataCorrupt, match="not the archive"):
+        data.imdb()

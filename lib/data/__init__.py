@@ -7,7 +7,7 @@ what it did not declare is refused, so that the book knows which pages a data se
 
 from lib.data import sets
 from lib.data.graphs import Graph
-from lib.data.hub import cifar10, cifar100, mnist, planetoid, tinystories
+from lib.data.hub import cifar10, cifar100, imdb, mnist, planetoid, tinystories, wikitext
 from lib.data.language_models import minilm, smollm
 from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
 from lib.data.sets import (
@@ -24,15 +24,18 @@ from lib.data.sets import (
     glyphs,
     grimm,
     kanji,
+    newsgroups,
     photographs,
+    shakespeare,
     signal,
+    word_frequencies,
     wordnet_graph,
 )
 
 __all__ = ["BUNDLED", "CREDITS", "DataCorrupt", "DataMissing", "Drawings", "Graph", "Images", "PACKAGES", "animals",
            "cifar10", "cifar100", "corpus", "credits", "declare", "digest", "digits", "emoji", "fetch", "find", "glyphs",
-           "grimm", "have", "have_package", "kanji", "minilm", "mnist", "photographs", "planetoid", "signal", "smollm",
-           "status", "tinystories", "wordnet_graph"]
+           "grimm", "have", "have_package", "imdb", "kanji", "minilm", "mnist", "newsgroups", "photographs", "planetoid",
+           "shakespeare", "signal", "smollm", "status", "tinystories", "wikitext", "word_frequencies", "wordnet_graph"]
 
 
 def declare(names) -> None:

