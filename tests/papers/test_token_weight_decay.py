@@ -154,7 +154,7 @@ def test_free_features_by_convex_minimisation():
     assert theory.optimum(counts, decay) == pytest.approx(best.fun, abs=1e-9)
     n = twd.threshold(total, k, decay)
     at = lambda x: twd.ufm_loss(np.array([x]), decay, (total, k))[0]  # noqa: E731
-    assert at(n) == pytest.approx(math.log(k)) and at(n / 2) == pytest.approx(math.log(k)) and at(n * 1.1) < math.log(k) - 0.01
+    assert at(n) == pytest.approx(math.log(k)) == at(n / 2) and at(n * 1.1) < math.log(k) - 0.01
 
 
 def test_one_matrix_by_descent():

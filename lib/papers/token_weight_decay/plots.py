@@ -77,21 +77,27 @@ def bins(decays: Sequence[float], train, held) -> None:
     figures.display(fig, f"Two charts of loss over decay: {'; '.join(told)}.", table, len(train), "95 % bands of the mean")
 
 
-def scaling(decays: Sequence[float], rise, mean) -> None:
-    """Rise of the training loss by mean count of a bin [seed, decay, bin], with the law of free features, slope -1/2."""
+def scaling(decays: Sequence[float], rise, mean, through: int) -> None:
+    """Rise of the training loss by mean count of a bin [seed, decay, bin], with the law of free features, slope -1/2.
+
+    The law is drawn through the line ``through``; means below a hundredth of a nat are left out.
+    """
     fig, ax = figures.panels()
     x = mean.mean(0)
     table: dict = {"mean count": x}
     for i, decay in enumerate(decays):
         m, low, high = stats.band(rise[:, i])
-        ax.errorbar(x, np.maximum(m, 1e-3), [m - low, high - m], **figures.style(i), capsize=3,
-                    label=f"$\\lambda={number(decay)}$")
         table[f"rise, {number(decay)}"] = m
-    top = float(rise[:, -1, 0].mean())
+        ok = m > 0.01
+        if ok.any():
+            ax.errorbar(x[ok], m[ok], [(m - np.maximum(low, 1e-3))[ok], (high - m)[ok]], **figures.style(i), capsize=3,
+                        label=f"$\\lambda={number(decay)}$")
+    top = float(rise[:, through, 0].mean())
     ax.plot(x, top * (x / x[0]) ** -0.5, **figures.THEORY, label="$n^{-1/2}$")
     ax.set(xscale="log", yscale="log", xlabel="Mean occurrences of the bin's types (log)",
            ylabel="Rise of the loss, nats (log)")
     ax.legend()
+    ax.set_ylim(bottom=5e-3)
     last = table[f"rise, {number(decays[-1])}"]
     told = figures.trend(x, last, "the rise of the loss at the strongest decay")
     figures.display(fig, f"Line chart: {told}, by mean count.", table, len(rise),
@@ -102,6 +108,8 @@ def speeds(decays: Sequence[float], speed) -> None:
     """Learning speed by bin [seed, decay, bin]."""
     fig, ax = figures.panels()
     at, table = np.arange(len(BINS)), {"occurrences": list(BINS)}
+    some = np.unique(np.linspace(0, len(decays) - 1, min(len(decays), 5)).round().astype(int))
+    decays, speed = [decays[i] for i in some], speed[:, some]
     for i, decay in enumerate(decays):
         m, low, high = stats.band(speed[:, i])
         ax.errorbar(at, m, [m - low, high - m], **figures.style(i), capsize=3, label=f"$\\lambda={number(decay)}$")
