@@ -158,19 +158,9 @@ def test_free_features_by_convex_minimisation():
 
 
 def test_one_matrix_by_descent():
-    f, decay = torch.tensor([0.7, 0.25, 0.05], dtype=torch.float64), 0.02
-    w = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([w], max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-16,
-                                  line_search_fn="strong_wolfe")
-
-    def closure():
-        optimizer.zero_grad()
-        value = -(f * w.log_softmax(1).diagonal()).sum() + decay / 2 * w.square().sum()
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    assert twd.linear_loss(f.numpy(), decay, 3) == pytest.approx(-w.log_softmax(1).diagonal().detach().numpy(), abs=1e-6)
+    f = np.array([0.7, 0.25, 0.05])
+    assert twd.linear_loss(f, 0.02, 3) == pytest.approx(theory.descend(f, 0.02), abs=1e-7)
+    assert theory.descend(f, 0.02)[2] > theory.descend(f, 0.002)[2]
 
 
 def test_table_of_bigrams_without_decay_is_the_counts():
@@ -201,6 +191,24 @@ def test_decay_multiplies_what_no_gradient_holds():
     unused = model.embed.weight.detach()[10].clone()
     training.train(model, torch.arange(40) % 10, plan, torch.Generator().manual_seed(0), twd.param_groups(model, 2.0))
     assert torch.allclose(model.embed.weight[10], unused * np.exp(-2.0 * plan.dose), rtol=0.02)
+
+
+def test_a_hot_model_is_cooled_on_the_piece_for_choices():
+    class Sure(torch.nn.Linear):
+        def forward(self, ids):
+            return 40.0 * F.one_hot(ids, 5).float()
+
+    ids = torch.randint(5, (400,), generator=torch.Generator().manual_seed(0))
+    text = texts.Text(ids, ids, ids, ids.bincount(minlength=5).numpy(), (), list("abcde"))
+    assert trials.tempered(Sure(1, 1), text, 8)[0] < trials.row(trials.measured(Sure(1, 1), ids, text, 8))[0] / 4
+
+
+def test_parts_that_decay_are_what_they_say():
+    model = training.gpt(11, 8, 2, 2, 0)
+    sizes = {part: sum(p.numel() for g in trials.decayed(model, 1.0, part) if g["weight_decay"] for p in g["params"])
+             for part in ("everything", "matrices", "body", "tokens", "norms", "tokens and norms")}
+    assert sizes["everything"] == sizes["matrices"] + sizes["norms"] == sizes["body"] + sizes["tokens and norms"]
+    assert sizes["tokens"] == 2 * 11 * 8 and sizes["norms"] == 5 * 8
 
 
 def test_words_are_types_of_their_own():

@@ -43,7 +43,7 @@ def param_groups(model: nn.Module, decay: float = 0.1, policy: str = "matrices")
     Parameters
     ----------
     model : any torch module with an embedding; weights that are tied count as token matrices.
-    decay : decoupled weight decay, 1 / (learning rate times steps) in effect.
+    decay : decoupled weight decay; a weight that nothing holds shrinks by e in 1 / (learning rate times decay) steps.
     policy : one of ``POLICIES``.
 
     Raises

@@ -54,8 +54,8 @@ def price(types: int, total: int, decays: Sequence[float]) -> None:
                     f"number of types that are never learned is {', '.join(map(str, dead))} of {types}.", table)
 
 
-def bins(decays: Sequence[float], train, held) -> None:
-    """Loss by bin against decay, on the text that was read and on text held out, [seed, decay, 7]."""
+def bins(decays: Sequence[float], train, held, guess: float) -> None:
+    """Loss by bin against decay, on the text that was read and on text held out, [seed, decay, 7]; dotted, guessing."""
     fig, axes = figures.panels(2)
     at, table = np.arange(len(decays)), {"decay": list(decays)}
     for ax, values, where in zip(axes, (train, held), ("read", "held out"), strict=True):
@@ -71,6 +71,7 @@ def bins(decays: Sequence[float], train, held) -> None:
         ax.set_xticks(at, [number(d) for d in decays])
         ax.set(xlabel="Weight decay $\\lambda$", ylabel="Loss, nats" if ax is axes[0] else "", title=f"text {where}")
         ax.set_ylim(bottom=0)
+    axes[1].axhline(guess, color="black", linestyle=":", linewidth=1.2, label="guessing, $\\log K$")
     axes[1].legend(fontsize=7, ncols=2)
     told = [figures.trend(decays, table[k], k)
             for k in (f"read, {BINS[0]}", f"read, {BINS[-1]}", f"held out, {BINS[0]}")]

@@ -23,7 +23,7 @@ def zipf(types: int) -> np.ndarray:
 
 
 def threshold(n: float, types: int, decay: float) -> float:
-    """Count n* at or below which a type is never learned: K/(K-1) N^2 lambda_W lambda_H, for equal decays."""
+    """Count n* at or below which a type is never learned: K/(K-1) N^2 lambda^2, where lambda is sqrt(lambda_W lambda_H)."""
     return types / (types - 1) * (n * decay) ** 2
 
 
@@ -53,6 +53,22 @@ def linear_loss(f: np.ndarray, decay: float, types: int) -> np.ndarray:
     return np.log1p((types - 1) * np.exp(-np.array([margin(fk) for fk in np.atleast_1d(f)])))
 
 
+def descend(f: np.ndarray, decay: float) -> np.ndarray:
+    """Loss of each type where L-BFGS ends on the objective of the linear model itself, nats; checks ``linear_loss``."""
+    f, w = torch.as_tensor(f), torch.zeros(len(f), len(f), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w], max_iter=2000, tolerance_grad=1e-13, tolerance_change=1e-18,
+                                  line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = -(f * w.log_softmax(1).diagonal()).sum() + decay / 2 * w.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return -w.detach().log_softmax(1).diagonal().numpy()
+
+
 def front(types: int, decay: float) -> float:
     """Frequency f* below which a type's probability is under one half in the linear model: 2 decay (K-1)/K log(K-1)."""
     return 2 * decay * (types - 1) / types * np.log(types - 1)
@@ -63,8 +79,9 @@ def half_time(f: np.ndarray, types: int) -> np.ndarray:
     return (types - 1) / types / f * (np.log(types - 1) + (types - 2) / (types - 1))
 
 
-def minimise_ufm(counts: Sequence[int], decays: Sequence[float], width: int, steps: int, seeds: Sequence[int]) -> dict:
-    """Projected Adam on the free-feature model from random starts, all at once.
+def minimise_ufm(counts: Sequence[int], decays: Sequence[float], width: int, steps: int, seeds: Sequence[int],
+                 signed: bool = False) -> dict:
+    """Projected Adam on the free-feature model from random starts, all at once; ``signed`` features are not projected.
 
     ``loss`` [seed, decay, K] of each type, ``objective`` [seed, decay, 2], found and predicted, ``cosine`` [seed, decay],
     largest between features of two types that are alive. Within-class collapse is exact, so one feature a type suffices.
@@ -76,7 +93,8 @@ def minimise_ufm(counts: Sequence[int], decays: Sequence[float], width: int, ste
     gen = [torch.Generator().manual_seed(s) for s in seeds]
     start = lambda scale: torch.stack([  # noqa: E731
         torch.randn(len(decays), k, width, generator=g, dtype=torch.float64) * scale for g in gen])
-    w, h = start(0.3).requires_grad_(), start(1.0).abs().requires_grad_()
+    w, h = start(0.3).requires_grad_(), start(1.0)
+    h = (h if signed else h.abs()).requires_grad_()
 
     def parts() -> tuple[Tensor, Tensor]:
         z = h @ w.mT                                                             # [seed, decay, k, k]
@@ -91,8 +109,9 @@ def minimise_ufm(counts: Sequence[int], decays: Sequence[float], width: int, ste
         parts()[1].sum().backward()
         optimizer.step()
         schedule.step()
-        with torch.no_grad():
-            h.clamp_(min=0)
+        if not signed:
+            with torch.no_grad():
+                h.clamp_(min=0)
     with torch.no_grad():
         loss, objective = parts()
         u = F.normalize(h, dim=-1)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lib import stats
 
-from .decay import RowDecay, param_groups, token_matrices
+from .decay import POLICIES, RowDecay, param_groups, token_matrices
 from .ledger import Report, TokenLedger, windows
 from .texts import Text, pieces, words
 from .theory import bigram
@@ -51,22 +51,52 @@ def top_and_tail(report: Report) -> tuple[float, float]:
     return float(report.loss[order[:max(1, len(order) // 100)]].mean()), float(report.loss[order[len(order) // 5:]].mean())
 
 
+TEMPERATURES = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
+
+
+class Tempered(nn.Module):
+    """A model whose logits are divided by a temperature."""
+
+    def __init__(self, model: nn.Module, temperature: float):
+        super().__init__()
+        self.model, self.temperature = model, temperature
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.model(ids) / self.temperature
+
+
+def tempered(model: nn.Module, text: Text, length: int) -> list[float]:
+    """Losses on the piece held out, as :func:`row`, at the temperature of the lowest micro loss on the piece for choices."""
+    best = min(TEMPERATURES, key=lambda t: measured(Tempered(model, t), text.choice, text, length).micro)
+    return row(measured(Tempered(model, best), text.held, text, length))
+
+
+def decayed(model: nn.Module, decay: float, part: str) -> list[dict]:
+    """Groups of a policy, or with decay of "norms" (all vectors) alone, or of "tokens and norms"."""
+    if part in POLICIES:
+        return param_groups(model, decay, part)
+    chosen = {id(p) for p in token_matrices(model)} if part == "tokens and norms" else set()
+    with_decay = [p for p in model.parameters() if p.ndim < 2 or id(p) in chosen]
+    rest = [p for p in model.parameters() if p.ndim > 1 and id(p) not in chosen]
+    return [{"params": with_decay, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+
+
 def doses(arms: Sequence[tuple[str, float]], n: int, held: int, d: int, layers: int, steps: int, batch: int, length: int,
           rate: float, count: int, seeds: Sequence[int], device: str = "cpu") -> dict:
-    """Small GPTs on words that they read many times, one for each arm (policy, decay); the first arm must be without decay.
+    """Small GPTs on words that they read many times, one for each arm (what decays, decay); the first must be without decay.
 
     The seed draws text, weights and batches, which all arms share. ``train`` and ``held`` [seed, arm, look, 7]: micro, macro
     and bins of ``EDGES``, nats; ``start`` [seed, 7], before training; ``accuracy`` [seed, arm, 2], micro and macro, on the
     training text; ``speed`` [seed, arm, bin]; ``rows`` [seed, arm, bin], mean length of unembedding rows; ``rank``
     [seed, arm], rank correlation over types of count and rise of training loss; ``types`` and ``mean`` [seed, bin], number
-    of types and their mean count.
+    of types and their mean count; ``tempered`` [seed, arm, 7], at the end and held out, as :func:`tempered`.
     """
     plan, at = Plan(steps, batch, length, rate), looks(steps, count)
     shape, bins = (len(seeds), len(arms)), len(EDGES)
     out = {"train": np.empty((*shape, len(at), bins + 2)), "held": np.empty((*shape, len(at), bins + 2)),
            "start": np.empty((len(seeds), bins + 2)), "accuracy": np.empty((*shape, 2)), "speed": np.empty((*shape, bins)),
            "rows": np.empty((*shape, bins)), "rank": np.zeros(shape), "types": np.empty((len(seeds), bins)),
-           "mean": np.empty((len(seeds), bins))}
+           "mean": np.empty((len(seeds), bins)), "tempered": np.empty((*shape, bins + 2))}
     for s, seed in enumerate(seeds):
         text = words(n, seed, held)
         where = np.digitize(text.counts, EDGES) - 1
@@ -78,8 +108,9 @@ def doses(arms: Sequence[tuple[str, float]], n: int, held: int, d: int, layers: 
             reports, look = watch(model, text, (text.train, text.held), length)
             if a == 0:
                 out["start"][s] = row(measured(model, text.train, text, length))
-            train(model, text.train, plan, torch.Generator().manual_seed(seed), param_groups(model, decay, policy), at=at,
-                  look=look)
+            gen = torch.Generator().manual_seed(seed)
+            train(model, text.train, plan, gen, decayed(model, decay, policy), at=at, look=look)
+            out["tempered"][s, a] = tempered(model, text, length)
             for k, name in enumerate(("train", "held")):
                 out[name][s, a] = [row(r[k]) for r in reports]
             last = reports[-1][0]
@@ -237,8 +268,8 @@ def large(name: str, types: int, n: int, held: int, shapes: Sequence[tuple[int, 
             model = gpt(text.types, d, layers, heads, seed).to(device)
             quick = torch.compile(model) if device.startswith("cuda") else model
             reports, look = watch(quick, text, (text.train[:4 * held], text.held), length)
-            train(quick, text.train, plan, torch.Generator().manual_seed(seed), param_groups(model, decay, "matrices"), at=at,
-                  look=look, precision="bfloat16" if device.startswith("cuda") else "float32")
+            train(quick, text.train, plan, torch.Generator().manual_seed(seed), param_groups(model, decay, "everything"),
+                  at=at, look=look, precision="bfloat16" if device.startswith("cuda") else "float32")
             found[s, r] = reports
     grid = [[found[s, r] for r in range(len(runs))] for s in range(len(seeds))]
     return {key: np.array([[[row(pair[k]) for pair in reports] for reports in line] for line in grid])
