@@ -80,7 +80,7 @@ class TokenLedger:
     --------
     >>> ledger = TokenLedger(3)
     >>> ledger.update(torch.tensor([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]), torch.tensor([0, 0]))
-    >>> report = ledger.report(edges=(1, 3))
+    >>> report = ledger.report(edges=(1,))
     >>> int(report.seen[0]), report.micro_accuracy
     (2, 0.5)
     """
