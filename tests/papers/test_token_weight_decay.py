@@ -163,6 +163,13 @@ def test_one_matrix_by_descent():
     assert theory.descend(f, 0.02)[2] > theory.descend(f, 0.002)[2]
 
 
+def test_the_most_sensitive_type_is_that_of_finite_differences():
+    margin, share = theory.most_sensitive(1000)
+    f = np.geomspace(0.05, 5, 400) * twd.front(1000, 1e-4)
+    rise = twd.linear_loss(f, 1.01e-4, 1000) - twd.linear_loss(f, 0.99e-4, 1000)
+    assert f[rise.argmax()] / twd.front(1000, 1e-4) == pytest.approx(share, rel=0.03) and 3 < margin < 5
+
+
 def test_table_of_bigrams_without_decay_is_the_counts():
     ids = torch.randint(4, (3000,), generator=torch.Generator().manual_seed(0))
     n = torch.bincount(ids[:-1] * 4 + ids[1:], minlength=16).double().view(4, 4)

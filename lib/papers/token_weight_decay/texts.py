@@ -15,8 +15,6 @@ from lib import data
 
 from .errors import LedgerError
 
-PLAIN = ("kjv", "bbe", "shakespeare")
-
 
 @dataclass(frozen=True)
 class Text:

@@ -74,6 +74,14 @@ def front(types: int, decay: float) -> float:
     return 2 * decay * (types - 1) / types * np.log(types - 1)
 
 
+def most_sensitive(types: int) -> tuple[float, float]:
+    """Margin at which pi delta / (1 + delta (1 - pi)), the slope in log decay, is largest; that type's frequency over f*."""
+    margin = np.linspace(0.05, 3 * np.log(types), 20_000)
+    error = (types - 1) / (types - 1 + np.exp(margin))
+    best = (error * margin / (1 + margin * (1 - error))).argmax()
+    return float(margin[best]), float(margin[best] / error[best] / (2 * np.log(types - 1)))
+
+
 def half_time(f: np.ndarray, types: int) -> np.ndarray:
     """Time of gradient flow until a type of frequency f has probability one half in the linear model, without decay."""
     return (types - 1) / types / f * (np.log(types - 1) + (types - 2) / (types - 1))
