@@ -5,6 +5,7 @@ committed: the arrays of the full run of a chapter, beside the source text that 
 whether today's text still is that text. Both use npz without pickle and JSON.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -33,8 +34,9 @@ class EvidenceError(BookError):
     """Evidence that cannot be made, stored or trusted."""
 
 
+@functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on."""
+    """Versions of Python and of the packages that numbers depend on, read once a process."""
     out = {"python": platform.python_version()}
     for name in VERSIONED:
         try:

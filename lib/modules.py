@@ -1,7 +1,7 @@
 """Modules of ``lib`` as files, and those that a text imports; nothing is imported or run to find them."""
 
 import ast
-import re
+import functools
 from pathlib import Path
 
 LIB = Path(__file__).resolve().parent
@@ -28,27 +28,41 @@ def absolute(node: ast.ImportFrom, where: str) -> str:
     return ".".join(package + ([node.module] if node.module else []))
 
 
+@functools.lru_cache(maxsize=4096)
+def _named(text: str, where: str) -> tuple[tuple[str, ...], bool]:
+    """Modules that a text may import, and whether it hands out names lazily; remembered by the text itself."""
+    found: dict[str, None] = {}
+    tree = ast.parse(text)
+    for n in ast.walk(tree):
+        if isinstance(n, ast.Import):
+            found.update(dict.fromkeys(a.name for a in n.names))
+        elif isinstance(n, ast.ImportFrom):
+            base = absolute(n, where)
+            found.update(dict.fromkeys([base, *(f"{base}.{a.name}" for a in n.names)]))
+    is_lazy = any(isinstance(n, ast.FunctionDef) and n.name == "__getattr__" for n in tree.body)
+    return tuple(m for m in found if m == "lib" or m.startswith("lib.")), is_lazy
+
+
 def modules_reached(code: str) -> list[Path]:
-    """Files of ``lib`` that a page's code imports, through others too; of a package all its files."""
-    todo, files = [(code, "")], {}
+    """Files of ``lib`` that a page's code imports, through others and with the packages that hold them.
+
+    A package that hands out names lazily reaches all its modules. A module's siblings are not reached: what one chapter
+    does not import never makes its result anew.
+    """
+    seen: set[str] = set()
+    files: set[Path] = set()
+    todo = list(_named(code, "")[0])
     while todo:
-        text, where = todo.pop()
-        for n in ast.walk(ast.parse(text)):
-            if isinstance(n, ast.Import):
-                found = [a.name for a in n.names]
-            elif isinstance(n, ast.ImportFrom):
-                base = absolute(n, where)
-                found = [base] + [f"{base}.{a.name}" for a in n.names]
-            else:
-                continue
-            for module in found:
-                file = module_file(module)
-                if file is None or file in files:
-                    continue
-                is_package = file.name == "__init__.py" and module != "lib"
-                for f in sorted(file.parent.rglob("*.py")) if is_package else [file]:
-                    if f not in files:
-                        name = ".".join(("lib", *f.relative_to(LIB).with_suffix("").parts))
-                        files[f] = None
-                        todo.append((f.read_text(), re.sub(r"\.__init__$", "", name)))
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        file = module_file(name)
+        if file is None:
+            continue
+        files.add(file)
+        named, is_lazy = _named(file.read_text(encoding="utf-8"), name)
+        todo += [name.rpartition(".")[0], *named]
+        if is_lazy and file.name == "__init__.py":
+            todo += [f"{name}.{f.stem}" for f in file.parent.glob("*.py") if f.name != "__init__.py"]
     return sorted(files)

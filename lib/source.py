@@ -9,6 +9,7 @@ import ast
 import builtins
 import functools
 import symtable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lib.errors import BookError
@@ -84,8 +85,9 @@ def _changes(node: ast.stmt) -> frozenset[str]:
     return frozenset(found - {None})
 
 
-def statements(text: str) -> list[Statement]:
-    """Top-level statements of a text, in order."""
+@functools.lru_cache(maxsize=4096)
+def statements(text: str) -> tuple[Statement, ...]:
+    """Top-level statements of a text, in order; remembered by the text."""
     lines = text.splitlines()
     out = []
     for node in ast.parse(text).body:
@@ -97,7 +99,7 @@ def statements(text: str) -> list[Statement]:
         is_scope = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         changes = _changes(node)
         out.append(Statement(node, piece, binds, reads, changes & reads if is_scope else changes))
-    return out
+    return tuple(out)
 
 
 def _settles(s: Statement, name: str) -> bool:
@@ -111,7 +113,7 @@ def _settles(s: Statement, name: str) -> bool:
 class Scope:
     """The top-level names of a page or module."""
 
-    def __init__(self, where: str, parts: list[Statement]):
+    def __init__(self, where: str, parts: Sequence[Statement]):
         self.where, self.statements = where, parts
 
     def binding(self, name: str) -> list[Statement]:

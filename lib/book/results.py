@@ -54,11 +54,12 @@ def folder(page: Page, size: str) -> Path:
 
 
 def find(page: Page, size: str) -> Result | None:
-    """The result of today's page, or None."""
+    """The result of today's page, or None where there is none or its files are damaged."""
     found = Result(folder(page, size))
     try:
-        return found if found.summary and found.notebook else None
-    except (OSError, ValueError):
+        blob = (found.folder / "notebook.ipynb").read_bytes()
+        return found if evidence.digest(blob) == found.summary["notebook"] else None
+    except (OSError, ValueError, KeyError):
         return None
 
 
