@@ -299,6 +299,7 @@ def closure(where: str, expression: str, page: Scope | None = None) -> list[Part
     return sorted(walk.parts.values(), key=lambda p: (p.where, p.name, p.text))
 
 
+@functools.lru_cache(maxsize=16384)
 def normalise(text: str) -> str:
     """A statement without comments, docstrings and layout, as this Python prints it."""
     tree = ast.parse(text)

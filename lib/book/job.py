@@ -25,7 +25,8 @@ TIMEOUT = {"reduced": 600, "full": 1200}
 RESET = "get_ipython().reset(new_session=True)"
 OUTSIDE = re.compile(r"""<(?:script|img|iframe|link|object|embed|video|audio|source)\b[^>]*?\s(?:src|href|data)\s*=\s*["']?"""
                      r"""(?:https?:)?//""", re.I)
-SCRIPT = re.compile(r"<script\b(?![^>]*type=[\"']application/json[\"'])|<iframe\b|javascript:|<[a-z][^>]*\son[a-z]+\s*=", re.I)
+SCRIPT = re.compile(r"""<script\b(?![^>]*type=["']application/json["'])|<iframe\b|javascript:|<[a-z][^>]*\son[a-z]+\s*=""",
+                    re.I)
 
 
 class ChapterFailed(BookError):

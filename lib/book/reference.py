@@ -4,9 +4,9 @@ A reference holds the claim report and the machine's record, no images and no ot
 reference's own code: today's code cells are joined to its outputs by the name of the cell.
 """
 
+import ast
 import copy
 import json
-import math
 from pathlib import Path
 
 from lib import paths
@@ -14,6 +14,9 @@ from lib.book import results
 from lib.book.pages import Page, chapter, chapters
 from lib.errors import BookError
 from lib.evidence import to_bytes, write_file
+from lib.source import statements
+
+DEFINITIONS = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
 
 
 class ReferenceError(BookError):
@@ -25,9 +28,32 @@ def file(slug: str) -> Path:
     return paths.home() / "tests" / "reference" / f"{slug}.ipynb"
 
 
+def _json(path: Path, holds: tuple[str, ...]) -> dict | None:
+    """A committed JSON file, or None where there is none; raises ReferenceError where it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if all(key in found for key in holds):
+            return found
+        why = f"it holds no {' and no '.join(k for k in holds if k not in found)}"
+    except (ValueError, TypeError) as e:
+        why = str(e)
+    raise ReferenceError(f"{path.relative_to(paths.home()).as_posix()} is damaged ({why}); restore it with git, or delete it "
+                         "and run `python -m lib.book refresh`.")
+
+
 def read(slug: str) -> dict | None:
     """Reference notebook as JSON, or None."""
-    return json.loads(file(slug).read_text()) if file(slug).is_file() else None
+    return _json(file(slug), ("cells", "metadata"))
+
+
+def core_seconds(slug: str) -> dict[str, float]:
+    """Core-seconds of each size when the reference was made; empty where that is not known."""
+    try:
+        return (read(slug) or {}).get("metadata", {}).get("book", {}).get("core_seconds", {})
+    except ReferenceError:
+        return {}
 
 
 def records(notebook: dict) -> list[dict]:
@@ -36,7 +62,7 @@ def records(notebook: dict) -> list[dict]:
                  if results.facts(o).get("kind") == "report"), [])
 
 
-def make(page: Page, result: results.Result, rules: dict) -> dict:
+def make(page: Page, result: results.Result, rules: dict, core_seconds: dict[str, float]) -> dict:
     """Reference notebook of a chapter's reduced result."""
     cells = []
     for cell in result.notebook["cells"]:
@@ -51,7 +77,8 @@ def make(page: Page, result: results.Result, rules: dict) -> dict:
             cells.append({"cell_type": "code", "execution_count": 1, "id": cell["metadata"]["name"], "outputs": kept,
                           "metadata": {"name": cell["metadata"]["name"], "tags": ["nbval-check-output"]},
                           "source": cell["source"]})
-    meta = {"book": {"slug": page.slug, "title": page.title, "page": page.relative, "rules": rules},
+    meta = {"book": {"slug": page.slug, "title": page.title, "page": page.relative, "rules": rules,
+                     "core_seconds": core_seconds},
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return {"nbformat": 4, "nbformat_minor": 5, "metadata": meta, "cells": cells}
 
@@ -94,7 +121,8 @@ def refresh(page: Page) -> list[str]:
     said = [f"{page.slug} (reduced) {x}" for x in flips(records(before) if before else [], claims)]
     known = full_claims(page.slug)
     said += [f"{page.slug} (full) {x}" for x in flips(known["claims"] if known else [], full.summary["claims"])]
-    write_file(file(page.slug), to_bytes(make(page, reduced, rules)))
+    seconds = {size: round(r.summary["run"]["core_seconds"]) for size, r in (("reduced", reduced), ("full", full))}
+    write_file(file(page.slug), to_bytes(make(page, reduced, rules, seconds)))
     facts = {"claims": full.summary["claims"], "experiments": full.summary["experiments"]}
     write_file(paths.records(page.slug) / "claims.json", to_bytes(facts))
     return said
@@ -102,12 +130,39 @@ def refresh(page: Page) -> list[str]:
 
 def full_claims(slug: str) -> dict | None:
     """Committed verdicts of the full size, or None."""
-    f = paths.records(slug) / "claims.json"
-    return json.loads(f.read_text()) if f.is_file() else None
+    return _json(paths.records(slug) / "claims.json", ("claims", "experiments"))
 
 
-def changes(before: list[dict], after: list[dict], size: str) -> list[str]:
-    """Flipped verdicts and changed rules; at full size, where all is replayed, numbers and staleness too."""
+def judged_today(page: Page) -> set[str]:
+    """Claims whose measured values rest on no experiment, so that today's processor computes them at each replay.
+
+    The names that a judgement reads are followed back through the page's statements, without running any.
+    """
+    every = [s for c in page.cells for s in statements(c.source)]
+    calls = [[n for n in ast.walk(s.node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)] for s in every]
+    runs = {i for i, found in enumerate(calls) if any(n.func.attr == "experiment" for n in found)}
+    out, stored = set(), set()
+    for i, found in enumerate(calls):
+        ids = {n.args[0].value for n in found if n.func.attr == "judge" and n.args and isinstance(n.args[0], ast.Constant)}
+        if not ids:
+            continue
+        reached, todo = {i}, [i]
+        while todo:
+            at = todo.pop()
+            new = {j for j, s in enumerate(every) if j not in reached and every[at].reads & (s.binds | s.changes)
+                   and (j < at or isinstance(s.node, DEFINITIONS))}
+            reached |= new
+            todo += new
+        (stored if reached & runs else out).update(ids)
+    return out - stored
+
+
+def changes(before: list[dict], after: list[dict], size: str, today: set[str] = frozenset()) -> list[str]:
+    """Flipped verdicts and changed rules; at full size, where all is replayed, stale records and numbers too.
+
+    What comes from stored arrays must agree to six digits. What today's processor computes (the claims ``today``) must
+    agree at the scale of the decision, a tenth of the distance to its threshold: processors round differently.
+    """
     out = flips(before, after)
     old = {c["id"]: c for c in before}
     for c in after:
@@ -116,18 +171,33 @@ def changes(before: list[dict], after: list[dict], size: str) -> list[str]:
             continue
         if b["rule"] != c["rule"]:
             out.append(f"{c['id']}: the rule is not the committed one")
-        elif size == "full" and (b["stale"] != c["stale"] or not same_numbers(b["measured"], c["measured"])):
-            out.append(f"{c['id']}: {b['measured']}, stale {b['stale']} -> {c['measured']}, stale {c['stale']}")
+        elif size == "full" and b["stale"] != c["stale"]:
+            words = [f"stale {', '.join(x['stale'])}" if x["stale"] else "fresh" for x in (b, c)]
+            out.append(f"{c['id']}: the records it rests on were {words[0]} and are {words[1]}")
+        elif size == "full":
+            out += [f"{c['id']}: the verdict is the same, the number {x}"
+                    for x in numbers_differ(b["measured"], c["measured"], c["id"] in today)]
     return out
 
 
-def same_numbers(a, b) -> bool:
-    """True when two records of measured values agree to six digits."""
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same_numbers(a[k], b[k]) for k in a)
-    if isinstance(a, float) and isinstance(b, int | float):
-        return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
-    return a == b
+def numbers_differ(before: dict, after: dict, computed: bool) -> list[str]:
+    """Measured values that differ, in words; ``computed`` compares them at the scale of their decisions."""
+    out = [f"`{name}` is measured once only" for name in sorted(before.keys() ^ after.keys())]
+    for name in sorted(before.keys() & after.keys()):
+        a, b = before[name], after[name]
+        if not isinstance(a, dict) or not isinstance(b, dict):
+            a, b = {"value": a}, {"value": b}
+        margin = abs(b.get("margin", 0.0))
+        for word in sorted(a.keys() & b.keys() - {"margin"}):
+            x, y = a[word], b[word]
+            if isinstance(x, float) and isinstance(y, int | float):
+                near = max(1e-6 * max(abs(x), abs(y), margin), 0.1 * margin if computed else 1e-12)
+                same = x == y or abs(x - y) <= near
+            else:
+                same = x == y
+            if not same:
+                out.append(f"`{name}` ({word}) was {x} and is {y}")
+    return out
 
 
 def differences(page: Page) -> list[str]:
@@ -143,14 +213,16 @@ def differences(page: Page) -> list[str]:
     if full and known is None:
         out.append(f"{page.slug} has no committed verdicts of the full size; run `python -m lib.book refresh {page.slug}`")
     elif full:
-        out += [f"{page.slug} (full) {x}" for x in changes(known["claims"], full.summary["claims"], "full")]
+        found = changes(known["claims"], full.summary["claims"], "full")
+        found = changes(known["claims"], full.summary["claims"], "full", judged_today(page)) if found else found
+        out += [f"{page.slug} (full) {x}" for x in found]
     return out
 
 
 def joined(path: Path):
     """What nbval is to run for a reference: today's code cells with the reference's outputs, by the cells' names."""
     import nbformat
-    reference = json.loads(path.read_text())
+    reference = _json(path, ("cells", "metadata"))
     slug = reference.get("metadata", {}).get("book", {}).get("slug", path.stem)
     if slug != path.stem:
         raise ReferenceError(f"{path.name} is the reference of {slug}; its file must be named {slug}.ipynb.")

@@ -23,6 +23,10 @@ from lib.steps.weaken import findings
 from lib.steps.zero import prove_zero
 
 
+_SEEN: dict[tuple, object] = {}  # what a check said, by all that it depends on: a page told twice is checked once
+REMEMBERED = 4096
+
+
 class Derivation:
     """A chain that starts at one expression; made with `derive`.
 
@@ -80,7 +84,7 @@ class Derivation:
         """
         right = self._side(expr)
         step, found = self._at_points("=", right)
-        name = None if numeric else prove_zero(self._rhs - right, self.domain)
+        name = None if numeric else self._once("zero", prove_zero, self._rhs - right, self.domain)
         if name is None and not numeric:
             raise StepError(
                 f"Not proved: {self._rhs} = {right} holds at {found.points} points, but no prover shows it; "
@@ -113,7 +117,7 @@ class Derivation:
             self.domain.check_symbols(gap)
             if gap == difference:
                 raise StepError("The stated gap is the difference of the sides itself, so it shows nothing.")
-        proof = prove_sign(difference, self.domain, len(relation) == 1, gap)
+        proof = self._once("sign", prove_sign, difference, self.domain, len(relation) == 1, gap)
         if proof is None and gap is not None:
             raise StepError(f"Not proved: {gap} is not the difference of the sides, or its sign is not visible.")
         if proof is None:
@@ -135,7 +139,7 @@ class Derivation:
         self.domain.check_symbols(difference)
         sides = check_box(box, self.domain, symbols) if box is not None else None
         step, found = self._at_points(relation, right)
-        cells = prove_on_box(difference, self.domain, len(relation) == 1, sides)
+        cells = self._once("box", prove_on_box, difference, self.domain, len(relation) == 1, sides)
         if cells is None:
             raise StepError("Not verified on the box: the balls could not settle every cell of it.")
         return self._accept(step, found, right, reason, Proof("balls on the whole closed box", "verified on box"))
@@ -147,7 +151,7 @@ class Derivation:
             raise StepError(f"There is no free {symbol} to put a value for.")
         self.domain.check_symbols(symbol)
         self.domain.check_symbols(new)
-        proof = value_in_domain(symbol, new, self.domain, self._points)
+        proof = self._once("value", value_in_domain, symbol, new, self.domain, self._points)
         right = expression(self._rhs.subs(symbol, new, simultaneous=True))
         if right == self._rhs:
             raise StepError(f"Putting {symbol} = {new} changes nothing.")
@@ -165,7 +169,8 @@ class Derivation:
         self._need_domain(self._rhs, right, var)
         if dir not in ("+", "-") or right.free_symbols & {var} or var not in self._rhs.free_symbols:
             raise StepError(f"A limit needs a direction '+' or '-', and {var} on the left side only.")
-        name, found = check_limit(self._rhs, right, self._points, var, target, "-" if target is sp.oo else dir)
+        side = "-" if target is sp.oo else dir
+        name, found = self._once("limit", check_limit, self._rhs, right, self._points, var, target, side)
         self._findings.append(found)
         sign = "" if target.is_infinite else f"^{dir}"
         words = f"{reason} (${latex(var)} \\to {latex(target)}{sign}$)"
@@ -178,7 +183,7 @@ class Derivation:
         self._need_domain(self._rhs, right, var)
         if rebuilt(right) == rebuilt(self._rhs):
             raise StepError("Both sides are the same expression, so the step says nothing.")
-        name, found = check_series(self._rhs, right, self._points, var, order, centre)
+        name, found = self._once("series", check_series, self._rhs, right, self._points, var, order, centre)
         self._findings.append(found)
         rest = sp.Order((var - centre) ** order, (var, centre))
         self._remainder += rest
@@ -227,7 +232,8 @@ class Derivation:
         """Each sentence of the domain, and what happens to the steps without it."""
         key = len(self.proved)
         if getattr(self, "_assumed", (None,))[0] != key:
-            self._assumed = (key, findings(self._points, self._checked))
+            steps = tuple(self._checked)
+            self._assumed = (key, self._once("assumptions", findings, self._points, steps))
         return self._assumed[1]
 
     @property
@@ -254,6 +260,19 @@ class Derivation:
         return {"text/html": as_html(self), "text/plain": as_text(self)}
 
     # ---- the common part of all steps
+
+    def _once(self, check: str, run: Callable, *args: object) -> object:
+        """What a check says, from memory where this process has checked the same step on the same domain before.
+
+        A refusal is not remembered. Domain and points follow from the sentences, so these stand for both.
+        """
+        given = tuple(sentence.text for sentence in self.domain.given)
+        key = (check, given, *(_frozen(a) for a in args if not isinstance(a, Domain | Points)))
+        if key not in _SEEN:
+            if len(_SEEN) >= REMEMBERED:
+                _SEEN.clear()
+            _SEEN[key] = run(*args)
+        return _SEEN[key]
 
     def _side(self, expr: Side) -> Side:
         side = expression(expr)
@@ -286,7 +305,7 @@ class Derivation:
         if rebuilt(self._rhs) == rebuilt(right):
             raise StepError("Both sides are the same expression, so the step says nothing.")
         step = Pointwise(self._rhs, relation, right)
-        return step, step.check(self._points)
+        return step, self._once("points", Pointwise.check, step, self._points)
 
     def _accept(self, step: Pointwise, found: Findings, right: Side, reason: str, proof: Proof) -> Derivation:
         self._checked.append(step)
@@ -313,6 +332,15 @@ class Derivation:
         self.proved.append(Row(number, relation, formula, reason, check, prover, evidence, text or str(self._shown(right))))
         self._rhs = right
         return self
+
+
+def _frozen(x: object) -> object:
+    """A part of a key that can be hashed: steps by their sides, boxes by their ends."""
+    if isinstance(x, Pointwise):
+        return (x.left, x.relation, x.right)
+    if isinstance(x, dict):
+        return tuple(sorted(((str(k), _frozen(v)) for k, v in x.items())))
+    return tuple(map(_frozen, x)) if isinstance(x, list | tuple) else x
 
 
 def _points(found: Findings) -> str:

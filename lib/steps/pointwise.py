@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import sympy as sp
 from flint import arb
@@ -44,8 +45,12 @@ class Pointwise:
 
     def __init__(self, left: Side, relation: str, right: Side):
         self.left, self.relation, self.right = left, relation, right
-        self.pairs = [Pair(a, b) for a, b in entries(left, right)]
         self.used = left.free_symbols | right.free_symbols
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Both sides of each entry, compiled when the first point asks for them."""
+        return [Pair(a, b) for a, b in entries(self.left, self.right)]
 
     @property
     def rough(self) -> bool:
