@@ -39,10 +39,15 @@ def fetch_declared(pages) -> None:
 def build(args) -> int:
     """Execute what changed, render the offline HTML, print the table and the path to open."""
     from filelock import FileLock, Timeout
+
+    from lib.book.pages import survey
     start = time.time()
-    pages = _chapters([])
+    try:
+        paths.build().mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise BookError(f"{paths.build()} is a file, and the book is built in a folder of that name; move it away.") from None
+    pages, faults = survey()
     fetch_declared(pages)
-    paths.build().mkdir(parents=True, exist_ok=True)
     lock = FileLock(paths.build() / ".rendering.lock")
     try:
         lock.acquire(timeout=0)
@@ -50,29 +55,29 @@ def build(args) -> int:
         print("another build renders this book; waiting for it", flush=True)
         lock.acquire()
     with lock:
-        return _build(args, pages, start)
+        return _build(args, pages, faults, start)
 
 
-def _build(args, pages, start: float) -> int:
+def _build(args, pages, faults, start: float) -> int:
     from lib.book import reference, runner
-    ran = runner.update(pages, workers=args.workers, on=args.on)
+    from lib.book.render import html, render
+    try:
+        ran = runner.update(pages, workers=args.workers, on=args.on)
+    except runner.BuildFailed as e:
+        faults = [*faults, *str(e).splitlines()]
+    if faults:  # a page that is faulty stops no other chapter, but the book
+        raise runner.BuildFailed("\n".join(map(str, faults)))
     differ = [d for p in pages for d in reference.differences(p)]
-    out = subprocess.run(["jupyter-book", "build", ".", "-W", "-n", "--keep-going", "--quiet"], cwd=paths.home(),
-                         env={**os.environ, "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
-                              "PYTHONPATH": "", "BOOK_ROOT": str(paths.home())},
-                         capture_output=True, text=True)
-    if out.returncode:
-        shutil.rmtree(paths.build() / ".doctrees", ignore_errors=True)  # so that a second build warns again
-        print(out.stdout[-3000:], out.stderr[-6000:], sep="\n")
-        raise BookError("the pages do not render; the first warning or error above names the page and the line.")
+    rendered = render()
     print(runner.table(pages))
     for d in differ:
-        print(f"VERDICT DIFFERS FROM THE COMMITTED ONE: {d}")
+        print(f"DIFFERS FROM WHAT IS COMMITTED: {d}")
     if differ and os.environ.get("CI"):
-        raise BookError("verdicts differ from the committed references; look at them, then run "
+        raise BookError("results differ from the committed ones as said above; look at them, then run "
                         "`python -m lib.book refresh`.")
-    print(f"{ran} chapter results made, pages rendered, {time.time() - start:.0f} s in all")
-    print(f"open {paths.build() / 'html' / 'index.html'}")
+    print(f"{ran} chapter results made, {'pages rendered' if rendered else 'pages up to date'}, "
+          f"{time.time() - start:.0f} s in all")
+    print(f"open {html() / 'index.html'}")
     return 0
 
 
@@ -209,6 +214,10 @@ def main() -> int:
         return VERBS[args.verb](args)
     except BookError as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        return 1
+    except OSError as e:
+        print(f"{type(e).__name__}: {e.strerror or e} ({e.filename}); make room there or make it writable. What was there "
+              "before is untouched.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on where it was", file=sys.stderr)

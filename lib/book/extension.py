@@ -60,11 +60,32 @@ def _downloads(app, pagename, templatename, context, doctree):
         return
     text = path.read_text(encoding="utf-8")
     if is_chapter(text):
-        import nbformat
         target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(reader.download(Page(path, text)), target)
+        target.write_text(reader.download(Page(path, text)), encoding="utf-8")
         context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def _reading(app, env, docnames):
+    """Tell a waiting reader what is read and how much is left."""
+    app.book_todo = [len(docnames), 0]
+
+
+def _read(app, docname, source):
+    total, done = app.book_todo
+    app.book_todo[1] += 1
+    _say(f"reading page {done + 1} of {total}: {docname}")
+
+
+def _writing(app, doctree, docname):
+    app.book_written = getattr(app, "book_written", 0) + 1
+    if app.book_written == 1:
+        _say("writing the pages")
+
+
+def _say(words: str) -> None:
+    if os.environ.get("BOOK_PROGRESS"):
+        print(f"book: {words}", flush=True)
 
 
 def _assets(app, config):
@@ -76,5 +97,8 @@ def setup(app):
     app.set_html_assets_policy("always")  # generated tables hold mathematics that Sphinx does not see
     app.connect("config-inited", _assets)
     app.connect("env-get-outdated", _outdated)
+    app.connect("env-before-read-docs", _reading)
+    app.connect("source-read", _read)
+    app.connect("doctree-resolved", _writing)
     app.connect("html-page-context", _downloads, priority=400)
     return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}

@@ -6,6 +6,7 @@ sizes; the figure of the other size stands behind a fold. A page without code pa
 
 import atexit
 import copy
+import functools
 import html
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from lib.errors import BookError
 from lib.evidence import digest
 
 BOTH = ("verdict", "say")
+executed: dict = {}  # notebooks to download, by the path of the page that was read in this process
 _last_words: list[str] = []
 
 
@@ -36,7 +38,10 @@ def read(text: str):
             return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(fill(text))])
         page = page_of(text)
         runner.update([page])
-        return joined(page)
+        notebook = joined(page)
+        notebook.metadata["source_map"] = _lines(text, notebook.cells)  # so that a warning names a line of the page
+        executed[page.path] = nbformat.writes(_named_only(notebook))
+        return notebook
     except BookError as e:
         _last_words.extend(["", *str(e).splitlines()])
         raise
@@ -168,11 +173,28 @@ def _unnamed(outputs: list[dict], comment: str, tags: list[str], options: dict):
     return out
 
 
-def download(page: Page):
-    """The joined notebook as readers download it: named code cells and prose only."""
-    notebook = joined(page)
-    notebook.cells = [c for c in notebook.cells if c.cell_type != "code" or c.metadata.get("name")]
-    return notebook
+def _named_only(notebook):
+    """A joined notebook as readers download it: named code cells and prose only."""
+    out = copy.copy(notebook)
+    out.metadata = {k: v for k, v in notebook.metadata.items() if k != "source_map"}
+    out.cells = [c for c in notebook.cells if c.cell_type != "code" or c.metadata.get("name")]
+    return out
+
+
+def download(page: Page) -> str:
+    """The notebook of a page as readers download it."""
+    import nbformat
+    return executed.get(page.path) or nbformat.writes(_named_only(joined(page)))
+
+
+def _lines(text: str, cells: list) -> list[int]:
+    """Line of the page, from 0, on which each cell of its notebook begins; a cell that was added has its neighbour's."""
+    out, at = [], 0
+    for cell in cells:
+        found = text.find(cell.source, at) if cell.cell_type != "code" or cell.metadata.get("name") else -1
+        at = found if found >= 0 else at
+        out.append(text.count("\n", 0, at))
+    return out
 
 
 def stamp(path: Path) -> str:
@@ -184,10 +206,13 @@ def stamp(path: Path) -> str:
         pages = chapters()
     else:
         return ""
-    parts = [f.read_text() for f in sorted(Path(__file__).parent.glob("*.py"))]
+    parts = list(_machinery())
     for p in pages:
         parts += [p.title, *(results.key(p, size) for size in results.SIZES)]
         parts += [f.read_text() for f in (reference.file(p.slug), paths.records(p.slug) / "claims.json") if f.is_file()]
     return digest(*parts)
 
 
+@functools.cache
+def _machinery() -> list[str]:
+    return [f.read_text() for f in sorted(Path(__file__).parent.glob("*.py"))]

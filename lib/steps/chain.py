@@ -22,7 +22,6 @@ from lib.steps.substitution import value_in_domain
 from lib.steps.weaken import findings
 from lib.steps.zero import prove_zero
 
-
 _SEEN: dict[tuple, object] = {}  # what a check said, by all that it depends on: a page told twice is checked once
 REMEMBERED = 4096
 
