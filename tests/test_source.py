@@ -81,10 +81,18 @@ def test_presentation_is_left_out():
     assert {p.where for p in closure(PAGE, "f", page)} == {PAGE, "lib.stats"}
 
 
-def test_modules_reached_takes_packages_whole():
-    names = {f.as_posix().split("/lib/")[1] for f in modules_reached("from lib import data\nfrom lib.run import Run")}
-    assert {"run.py", "claims.py", "rules.py", "data/sets.py", "data/packages.py", "source.py"} <= names
-    assert not any(n.startswith("book/") for n in names)
+def test_modules_reached_are_those_that_are_imported_and_no_siblings():
+    def reached(code):
+        return {f.as_posix().split("/lib/")[1] for f in modules_reached(code)}
+    names = reached("from lib import data\nfrom lib.run import Run")
+    assert {"__init__.py", "run.py", "claims.py", "rules.py", "data/__init__.py", "data/sets.py", "data/packages.py",
+            "source.py"} <= names
+    assert not any(n.startswith(("book/", "papers/")) for n in names)
+    papers = {n for n in reached("from lib.papers import probabilistic_stability as ps") if n.startswith("papers/")}
+    assert {n.split("/")[1] for n in papers} == {"__init__.py", "probabilistic_stability"}
+    assert "papers/probabilistic_stability/models.py" in papers  # handed out lazily
+    assert reached("def f():\n    import lib.stats") == {"__init__.py", "stats.py"}
+    assert reached("import numpy") == set()
 
 
 @pytest.mark.parametrize("text, same", [

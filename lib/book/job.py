@@ -179,7 +179,8 @@ def _end_with_parent(shared) -> None:
         return
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # unbuffered: a reader that holds the buffer's lock at exit aborts the process
+            pass
         if shared.has_kernel and getattr(shared.provisioner, "pid", None):
             os.kill(shared.provisioner.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
         os._exit(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib.book import reference, runner
-from lib.book.pages import chapter, chapters
+from lib.book.pages import Page, chapter, chapters
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +102,44 @@ def test_a_reference_holds_claim_lines_only(book):
     assert [c["metadata"]["name"] for c in notebook["cells"]] == ["report"]
     assert set(notebook["cells"][0]["outputs"][0]["data"]) == {"text/plain"}
     assert len((book / "tests" / "reference" / "mini.ipynb").read_bytes()) < 20_000
+
+
+def _claim(value, margin, **more):
+    return {"id": "C1", "verdict": "holds", "rule": "r", "stale": None,
+            "measured": {"gap": {"value": value, "low": value, "high": value, "n": 1, "margin": margin}}, **more}
+
+
+@pytest.mark.parametrize("before, after, margin, computed, differ", [
+    (1.19e-07, 8.67e-08, 9.9e-07, True, False),  # another processor's rounding, far from its threshold
+    (1.19e-07, 8.67e-08, 9.9e-07, False, True),  # from stored arrays
+    (1.0, 1.2, 0.5, True, True), (1.0, 1.04, 0.5, True, False), (1.0, 1.0 + 1e-8, 0.0, False, False),
+    (1e-16, 2e-16, 1e-9, False, False), (1.0, 1.001, 0.5, False, True)])
+def test_numbers_are_compared_at_the_scale_of_what_they_decide(before, after, margin, computed, differ):
+    today = {"C1"} if computed else set()
+    found = reference.changes([_claim(before, margin)], [_claim(after, margin)], "full", today)
+    assert bool(found) is differ
+    assert reference.changes([_claim(before, margin)], [_claim(after, margin)], "reduced", today) == []
+    assert all("the verdict is the same, the number `gap`" in x for x in found)
+
+
+@pytest.mark.parametrize("change, word", [
+    ({"verdict": "fails"}, "holds -> fails"), ({"rule": "other"}, "the rule is not"),
+    ({"stale": ["E1"]}, "were fresh and are")])
+def test_the_message_says_what_differs(change, word):
+    found = reference.changes([_claim(1.0, 1.0)], [_claim(1.0, 1.0, **change)], "full")
+    assert len(found) == 1 and word in found[0]
+
+
+def test_what_rests_on_no_experiment_is_computed_today(mini):
+    page = chapter("mini")
+    assert reference.judged_today(page) == set()
+    text = page.text.replace("mean=E1.x)", "mean=np.arange(3.0) + SHIFT)")
+    assert reference.judged_today(Page(page.path, text)) == {"C1"}
+    assert "C4" in reference.judged_today(chapter_of_the_book("token-weight-decay"))
+
+
+def chapter_of_the_book(slug):
+    """A chapter of the real book, whatever ``BOOK_ROOT`` says."""
+    with pytest.MonkeyPatch.context() as m:
+        m.delenv("BOOK_ROOT")
+        return chapter(slug)

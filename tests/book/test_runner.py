@@ -72,6 +72,39 @@ def test_key_follows_modules_records_constraints_and_versions(mini, monkeypatch)
         assert all(a != b for a, b in zip(keys(), before))
     reached = {f.relative_to(LIB).as_posix() for f in results.modules_reached(page.code)}
     assert "figures.py" in reached and "book/runner.py" not in reached and "ensemble.py" not in reached
+    assert {f.split("/")[1] for f in reached if f.startswith("papers/")} == {"__init__.py", "probabilistic_stability"}
+
+
+@pytest.mark.parametrize("file, differ", [
+    ("papers/probabilistic_stability/laws.py", True), ("papers/probabilistic_stability/spectrum.py", True),
+    ("papers/__init__.py", True), ("figures.py", True), ("papers/ssl_clustering/plots.py", False),
+    ("papers/ssl_clustering/__init__.py", False), ("book/runner.py", False), ("ensemble.py", False)])
+def test_an_edit_of_lib_makes_those_chapters_anew_that_reach_it(mini, monkeypatch, file, differ):
+    copy = mini / "lib"
+    shutil.copytree(LIB, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("lib.modules.LIB", copy)
+    before = keys()
+    with (copy / file).open("a") as f:
+        f.write("\nEDITED = 1\n")
+    assert [a != b for a, b in zip(keys(), before)] == [differ, differ]
+
+
+def test_the_longest_job_starts_first(mini, monkeypatch):
+    known = {"a reduced": 5.0, "b reduced": 50.0, "b full": 1.0}
+    monkeypatch.setattr(runner, "_durations", lambda: known)
+    monkeypatch.setattr(reference, "core_seconds", lambda slug: {"full": 90.0} if slug == "c" else {})
+    jobs = [("a", ("reduced",)), ("b", ("reduced", "full")), ("c", ("full",)), ("d", ("full",))]
+    assert [slug for slug, _ in runner.longest_first(jobs)] == ["c", "d", "b", "a"]
+
+
+def test_both_sizes_share_a_kernel_and_nothing_of_the_first_is_seen_by_the_second(mini, edit):
+    edit("claims.judge(", "import sys\nassert 'LEFT' not in globals()\nLEFT = sys.modules.setdefault('a_mark', sys)\n"
+         "assert size == 'reduced' or sys.modules['a_mark'] is sys\nclaims.judge(")
+    assert runner.update(chapters()) == 2
+    runs = [results.find(chapter("mini"), size).summary["run"] for size in results.SIZES]
+    assert [r["size"] for r in runs] == ["reduced", "full"]
+    notebook = results.find(chapter("mini"), "full").notebook
+    assert [c["execution_count"] for c in notebook["cells"] if c["cell_type"] == "code"][0] in (1, 2)
 
 
 FAULTS = {
@@ -102,12 +135,13 @@ def test_a_killed_build_resumes_and_two_builds_share_the_store(mini, edit):
     edit("    \"\"\"Shifted", "    import time\n    time.sleep(1.5)\n    \"\"\"Shifted")
     command = [sys.executable, "-m", "lib.book.job", "mini", "reduced"]
     env = runner.environment(1)
-    first = subprocess.Popen(command, env=env, start_new_session=True)
-    time.sleep(3)
+    first = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, start_new_session=True)
+    while not any(paths.store().rglob(".*.lock")):  # it has begun
+        time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert results.find(chapter("mini"), "reduced") is None
-    both = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [p.wait(120) for p in both] == [0, 0], [p.stderr.read() for p in both]
     assert results.find(chapter("mini"), "reduced").summary["claims"][0]["verdict"] == "holds"
     assert len(list((mini / "_build" / "store" / "evidence").iterdir())) == 1
