@@ -72,7 +72,7 @@ def test_experiments_are_found_again_and_follow_their_text(mini, draw):
     assert first.info == again.info and len(other.x) == 5 and not calls
     with executing([CELLS[0].replace("arange(n)", "ones(n)")]):
         assert Run("mini", device="cpu").recipe("E1", draw, n=4).differences(
-            evidence.Recipe.from_json(first.info["recipe"])) == ["page: draw"]
+            evidence.Recipe.from_json(first.info["recipe"], first.info["texts"])) == ["draw"]
 
 
 def test_ids_and_functions_are_checked(mini, draw):
@@ -103,14 +103,16 @@ def test_importing_lib_is_light():
     assert out.stdout.strip() == "[]"
 
 
-def test_data_of_one_experiment_is_declared_and_enters_its_key_only(mini, draw):
+def test_only_data_that_an_experiment_reads_enters_its_key(mini, draw):
     from lib import data
-    with executing(CELLS):
+    cells = [*CELLS, "from lib import data\n\ndef read():\n    return {'x': data.digits().x[0]}\n"]
+    namespace = {"__name__": "__main__"}
+    exec(cells[1], namespace)
+    with executing(cells):
         run = Run("mini", device="cpu", data=["glyphs"])
-        plain = run.recipe("E1", draw, n=4)
-        wide = run.recipe("E2", draw, n=4, data=["digits"])
-        assert set(plain.data) == {"glyphs"} == set(run.recipe("E1", draw, n=4).data)
-        assert set(wide.data) == {"glyphs", "digits"}
+        assert set(run.recipe("E1", draw, n=4, data=["digits"]).data) == set()
+        assert set(run.recipe("E2", namespace["read"]).data) == set()
+        assert set(run.recipe("E2", namespace["read"], data=["digits"]).data) == {"digits"}
         assert run.data == ("glyphs", "digits") and len(data.digits().x) > 1000
         with pytest.raises(BookError, match="not known"):
             run.experiment("E3", draw, n=4, data=["imagenet"])
