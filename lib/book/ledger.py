@@ -14,6 +14,8 @@ def collect(pages: list[Page] | None = None, built: bool = False) -> dict:
     """The ledger as JSON; ``built`` prefers the results of today's build to the committed files."""
     out = []
     for page in pages if pages is not None else chapters():
+        if not built:
+            reference.verify_records(page.slug)
         committed, full = reference.read(page.slug), reference.full_claims(page.slug)
         reduced_claims = reference.records(committed) if committed else []
         full_claims = full["claims"] if full else []

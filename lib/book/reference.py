@@ -9,7 +9,7 @@ import copy
 import json
 from pathlib import Path
 
-from lib import paths
+from lib import evidence, paths
 from lib.book import results
 from lib.book.pages import Page, chapter, chapters
 from lib.errors import BookError
@@ -131,6 +131,14 @@ def refresh(page: Page) -> list[str]:
 def full_claims(slug: str) -> dict | None:
     """Committed verdicts of the full size, or None."""
     return _json(paths.records(slug) / "claims.json", ("claims", "experiments"))
+
+
+def verify_records(slug: str) -> None:
+    """Raise EvidenceError where a record on which committed verdicts rest is missing or damaged."""
+    for id, used in (full_claims(slug) or {"experiments": {}})["experiments"].items():
+        if used and evidence.read_record(slug, id) is None:
+            raise evidence.EvidenceError(f"the record {slug}/{id} is missing, and committed verdicts rest on it; restore it "
+                                         f"with git, or record it anew with `python -m lib.book record {slug} {id}`.")
 
 
 def judged_today(page: Page) -> set[str]:

@@ -13,7 +13,7 @@ from lib import evidence, paths
 from lib.book import record, reference, results, runner
 from lib.book.pages import PageError, chapter, chapters, scan
 from lib.errors import BookError
-from lib.modules import LIB
+from lib.modules import LIB, modules_reached
 
 
 def keys():
@@ -70,15 +70,15 @@ def test_key_follows_modules_records_constraints_and_versions(mini, monkeypatch)
     with monkeypatch.context() as m:
         m.setattr(evidence, "versions", lambda: {"python": "4"})
         assert all(a != b for a, b in zip(keys(), before))
-    reached = {f.relative_to(LIB).as_posix() for f in results.modules_reached(page.code)}
-    assert "figures.py" in reached and "book/runner.py" not in reached and "ensemble.py" not in reached
+    reached = {f.relative_to(LIB).as_posix() for f in modules_reached(page.code)}
+    assert "figures.py" in reached and "book/runner.py" not in reached and "features.py" not in reached
     assert {f.split("/")[1] for f in reached if f.startswith("papers/")} == {"__init__.py", "probabilistic_stability"}
 
 
 @pytest.mark.parametrize("file, differ", [
     ("papers/probabilistic_stability/laws.py", True), ("papers/probabilistic_stability/spectrum.py", True),
     ("papers/__init__.py", True), ("figures.py", True), ("papers/ssl_clustering/plots.py", False),
-    ("papers/ssl_clustering/__init__.py", False), ("book/runner.py", False), ("ensemble.py", False)])
+    ("papers/ssl_clustering/__init__.py", False), ("book/runner.py", False), ("features.py", False)])
 def test_an_edit_of_lib_makes_those_chapters_anew_that_reach_it(mini, monkeypatch, file, differ):
     copy = mini / "lib"
     shutil.copytree(LIB, copy, ignore=shutil.ignore_patterns("__pycache__"))
