@@ -7,9 +7,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from lib import paths
 from lib.errors import BookError
+
+LAB = Path(__file__).with_name("lab")  # what JupyterLab is told: `labconfig/default_setting_overrides.json`
 
 
 def _chapters(slugs: list[str]):
@@ -169,8 +172,8 @@ def lab(args) -> int:
     env = {**os.environ, "PATH": bin + os.pathsep + os.environ["PATH"]}
     if not shutil.which("jupyter-lab", path=env["PATH"]):
         raise BookError("JupyterLab is not installed; run `pip install -e .[lab]`.")
-    subprocess.run(["jupytext-config", "set-default-viewer", "markdown", "myst"], env=env, check=True,
-                   capture_output=True)
+    # Settings of this book alone, before the user's own and the installation's: nothing of theirs is written.
+    env["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [str(LAB), os.environ.get("JUPYTER_CONFIG_PATH")]))
     return subprocess.run(["jupyter-lab", "book", *args.rest], cwd=paths.home(), env=env).returncode
 
 

@@ -6,10 +6,11 @@ what it did not declare is refused, so that the book knows which pages a data se
 """
 
 from lib.data import sets
+from lib.data.errors import DataCorrupt, DataMissing
 from lib.data.graphs import Graph
 from lib.data.hub import cifar10, cifar100, imdb, mnist, planetoid, tinystories, wikitext
 from lib.data.language_models import minilm, smollm
-from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
+from lib.data.packages import fetch, find, have_package, status
 from lib.data.sets import (
     BUNDLED,
     CREDITS,

@@ -64,7 +64,7 @@ def test_an_eleventh_chapter_is_as_easy_as_copying_one(tmp_path):
     """Scaffold a chapter in a copy of the book and bring it to a page and a reference."""
     for name in ("lib", "book", "constraints", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "records"))
-    for name in ("_config.yml", "_toc.yml", "pyproject.toml", "requirements-data.txt"):
+    for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     for page in chapters():
         (tmp_path / page.relative).unlink()
