@@ -201,3 +201,48 @@ def test_a_downloaded_chapter_runs_where_only_the_wheel_is_installed(site, tmp_p
     assert verdicts and verdicts <= judged
     assert list((home / "_build" / "store" / "evidence").iterdir())
     assert sorted(f.name for f in work.iterdir()) == ["chapter.ipynb", "out.ipynb"]
+
+
+def test_what_lib_and_the_pages_import_comes_with_the_wheel():
+    """Each package is a dependency, comes with one, or is named by an extra; ranges agree with requirements.txt."""
+    import ast
+    import tomllib
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = {}
+    for line in project["dependencies"]:
+        r = Requirement(line)
+        asked.setdefault(canonicalize_name(r.name), r)
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if line.strip() and not line.startswith("-"):
+            r = Requirement(line)
+            assert str(asked.get(canonicalize_name(r.name), r).specifier) == str(r.specifier), line
+    todo, coming = [n for n, r in asked.items() if r.marker is None or r.marker.evaluate()], set()
+    while todo:
+        name = todo.pop()
+        if name not in coming:
+            coming.add(name)
+            try:
+                needs = [Requirement(x) for x in metadata.requires(name) or []]
+            except metadata.PackageNotFoundError:
+                continue
+            todo += [canonicalize_name(r.name) for r in needs if r.marker is None or r.marker.evaluate({"extra": ""})]
+    extras = {canonicalize_name(Requirement(x).name) for group in ("peers", "cluster")
+              for x in project["optional-dependencies"][group]}
+    texts = [f.read_text() for f in (ROOT / "lib").rglob("*.py") if "book" not in f.relative_to(ROOT / "lib").parts[:1]]
+    imported = set()
+    for tree in map(ast.parse, texts + [p.code for p in chapters()]):
+        for n in ast.walk(tree):
+            if isinstance(n, ast.Import):
+                imported |= {a.name.split(".")[0] for a in n.names}
+            elif isinstance(n, ast.ImportFrom) and not n.level:
+                imported.add(n.module.split(".")[0])
+    named = metadata.packages_distributions()
+    foreign = imported - set(sys.stdlib_module_names) - {"lib"}
+    assert {"numpy", "sklearn", "transformers", "pywt", "msgpack"} <= foreign
+    lacking = {m for m in foreign - {"triton"}  # comes with torch where it has a GPU to compile for
+               if not {canonicalize_name(d) for d in named.get(m, [m])} & (coming | extras)}
+    assert not lacking
