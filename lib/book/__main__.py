@@ -187,6 +187,7 @@ VERBS = {f.__name__: f for f in (build, run, test, refresh, record, ledger, data
 
 
 HANDED_ON = {"test": "pytest", "lab": "JupyterLab"}  # verbs whose arguments go to another program
+ANYWHERE = ("data", "clean")  # verbs that work where only the wheel is installed
 
 
 def main() -> int:
@@ -209,6 +210,9 @@ def main() -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.rest = rest
     try:
+        if paths.root() is None and args.verb not in ANYWHERE:
+            raise BookError(f"`{args.verb}` needs the book's pages, and {paths.home()} holds none; run it in a clone of the "
+                            "book, or set BOOK_ROOT to one.")
         return VERBS[args.verb](args)
     except BookError as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)

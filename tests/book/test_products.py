@@ -165,6 +165,11 @@ def test_the_wheel_holds_all_of_lib(site, tmp_path):
             "      round(float(ps.thresholds(ps.squared_gaussian(1)).prob_edge), 4))")
     out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=installed(site, tmp_path / "cache"),
                          capture_output=True, text=True)
+    for verb, code in (("data", 0), ("build", 1), ("record", 1)):
+        said = subprocess.run([sys.executable, "-m", "lib.book", verb], cwd=tmp_path, env=installed(site, tmp_path / "cache"),
+                              capture_output=True, text=True)
+        assert said.returncode == code and ("run it in a clone" in said.stderr) is bool(code), said.stderr
+    assert not (tmp_path / "cache").exists()
     home = tmp_path / "cache" / "deep-learning-theory-executed"
     assert out.stdout.split() == [str(site / "lib" / "__init__.py"), "None", str(home), "14", "False", "2.4212"], out.stderr
 
