@@ -1,12 +1,15 @@
 """One run of a chapter: its size, seed and device, and the way of its experiments."""
 
 import inspect
+import json
 import os
 import platform
 import re
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -240,11 +243,19 @@ class Run:
         wants_device = self._device_of(fn, params) is not None and "device" not in params
         device = self._device_of(fn, params) or "cpu"
         start = time.perf_counter()
-        result = fn(**params, **({"device": self.device} if wants_device else {}))
+        with sign_of_life(recipe.id, self._expected(recipe.id)):
+            result = fn(**params, **({"device": self.device} if wants_device else {}))
         info = {"seconds": round(time.perf_counter() - start, 2), "peak_mb": peak_mb(device),
                 "device": device_words(device), "versions": evidence.versions(), "commit": commit(),
                 "made": date.today().isoformat(), "size": self.size, "shrink": self.shrink}
         return evidence.keep(recipe, kind, result, info)
+
+    def _expected(self, id: str) -> float | None:
+        """Seconds that the experiment took when it was recorded, at the full size."""
+        file = evidence.record_file(self.slug, id)
+        if self.size != "full" or self.shrink < 1 or not file.is_file():
+            return None
+        return json.loads(file.read_text(encoding="utf-8")).get("seconds")
 
     def _device_of(self, fn, params: dict) -> str | None:
         """Device that an experiment runs on, or None where it does not ask for one (and so uses the CPU)."""
@@ -277,10 +288,38 @@ class Run:
                                core_seconds=round(time.process_time() - cpu, 1), peak_mb=peak_mb("cpu"))
 
 
-def progress(iterable, description: str, total: int | None = None):
-    """A progress bar in a terminal and in JupyterLab, silent in headless runs (``TQDM_DISABLE=1``)."""
-    from tqdm.auto import tqdm
-    return tqdm(iterable, desc=description, total=total, leave=False)
+@contextmanager
+def sign_of_life(id: str, expected: float | None = None):
+    """While an experiment computes: one line with the seconds so far (of about ``expected``), gone when it is done.
+
+    Someone must be there to see it: in a terminal, or in a front end that says which cell it runs, as JupyterLab does and
+    papermill and nbval do not. ``TQDM_DISABLE=1`` silences it.
+    """
+    shell = show.shell()
+    parent = getattr(shell, "parent_header", None)
+    live = sys.stderr.isatty() if parent is None else bool((parent.get("metadata") or {}).get("cellId"))
+    if not live or os.environ.get("TQDM_DISABLE"):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without ipywidgets tqdm warns, and writes text
+        from tqdm.auto import tqdm
+    words = f"{id}: computing… {{n:.0f}} s" + (f" of about {expected:.0f} s" if expected else "")
+    done, start = threading.Event(), time.perf_counter()
+    with tqdm(bar_format=words, leave=False, delay=1, miniters=0, disable=False) as bar:
+
+        def tick() -> None:
+            # Once a second, beside the experiment; a short one ends before the first line.
+            while not done.wait(1):
+                bar.update(time.perf_counter() - start - bar.n)
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def _device(name: str) -> str:

@@ -18,7 +18,11 @@ from lib.modules import absolute, module_file
 PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
                 "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules")
 REGISTRY = frozenset(("lib.data.sets", name) for name in ("BUNDLED", "CORPORA", "PACKAGES", "digest"))
-GUARDS = frozenset({"lib.data.pickles"})  # refuse what a file must not hold, and never change an array
+# They find files by hash and refuse what these must not hold; what they hand on, its hash in the recipe decides.
+GUARDS = ("lib.data.pickles", "lib.data.packages", "lib.data.bounded", "lib.data.errors")
+# The lines that import the readers of archives: the standard library's, or those with limits that read the same bytes.
+READERS = frozenset({("lib.data.sets", "gzip"), ("lib.data.sets", "zipfile"), ("lib.data.kanji_strokes", "zipfile"),
+                     ("lib.data.hub", "gzip"), ("lib.data.hub", "tarfile")})
 PARAMETERS = frozenset({"size", "seed", "device", "source"})
 MUTATORS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault",
                       "popitem", "add", "discard", "fill", "put", "resize", "fill_", "copy_", "zero_", "add_", "mul_"})
@@ -152,8 +156,13 @@ def module_scope(name: str) -> Scope:
 
 
 def is_presentation(module: str) -> bool:
-    """True for modules that present evidence and never make it."""
-    return any(module == m or module.startswith(m + ".") for m in PRESENTATION)
+    """True for modules that present evidence, or guard what it reads, and never make it."""
+    return _under(module, PRESENTATION + GUARDS)
+
+
+def _under(module: str, names: tuple[str, ...]) -> bool:
+    """True for one of the modules, or a module inside one."""
+    return any(module == m or module.startswith(m + ".") for m in names)
 
 
 def _imports(node: ast.AST, where: str) -> dict[str, tuple[str, str | None]]:
@@ -313,8 +322,8 @@ def normalise(text: str) -> str:
 def canonical(parts: list[Part]) -> list[tuple[str, str, str]]:
     """A closure in the form in which two are compared, by one and the same Python.
 
-    Left out are the registry of data sets and the guard on what their files hold, which grow with other chapters: a recipe
+    Left out are the registry of data sets and the guards on what their files hold, which grow with other chapters: a recipe
     holds the hash of what it reads.
     """
     return sorted((p.where, p.name, normalise(p.text)) for p in parts
-                  if (p.where, p.name) not in REGISTRY and p.where not in GUARDS)
+                  if (p.where, p.name) not in REGISTRY | READERS and not _under(p.where, GUARDS))

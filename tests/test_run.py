@@ -3,14 +3,16 @@
 import shutil
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lib import evidence
+from lib import evidence, show
 from lib.errors import BookError
 from lib.pending import AbsentError
-from lib.run import ParameterError, Run, executing, shrunk
+from lib.run import ParameterError, Run, executing, shrunk, sign_of_life
 from lib.source import SourceError
 
 CELLS = ["import numpy as np\n\ndef draw(n):\n    return {'x': np.arange(n)}\n"]
@@ -125,3 +127,30 @@ def test_an_experiment_of_one_size_is_absent_at_the_other(mini, draw):
             absent.x  # noqa: B018
         with pytest.raises(ParameterError, match="only='small'"):
             run.experiment("E2", draw, n=4, only="small")
+
+
+@pytest.mark.parametrize("metadata,disabled,expected,said", [
+    ({"cellId": "a"}, False, 5.0, "E3: computing… 1 s of about 5 s"), ({"cellId": "a"}, False, None, "E3: computing… 1 s"),
+    ({"cellId": "a"}, True, None, ""), ({}, False, None, "")])
+def test_a_live_notebook_sees_that_an_experiment_computes(monkeypatch, capsys, metadata, disabled, expected, said):
+    """The line is there after a second where a front end names its cell, and gone at the end; elsewhere all is silent."""
+    monkeypatch.setattr(show, "shell", lambda: SimpleNamespace(parent_header={"metadata": metadata}))
+    monkeypatch.setenv("TQDM_DISABLE", "1") if disabled else monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    with sign_of_life("E3", expected):
+        time.sleep(1.4)
+    err = capsys.readouterr().err
+    assert (said in err and err.rsplit("\r", 2)[1].strip() == "") if said else err == ""
+
+
+def test_a_short_experiment_shows_no_line_and_a_record_tells_its_seconds(mini, draw, monkeypatch, capsys):
+    monkeypatch.setattr(show, "shell", lambda: SimpleNamespace(parent_header={"metadata": {"cellId": "a"}}, user_ns={},
+                                                               ast_transformers=[], execution_count=1))
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    with executing(CELLS):
+        run = Run("mini", size="full", device="cpu")
+        assert run._expected("E1") is None
+        found = run.experiment("E1", draw, n=4)
+        assert "computing" not in capsys.readouterr().err
+        evidence.write_record(found)
+        assert run._expected("E1") == found.info["seconds"]
+        assert Run("mini", device="cpu")._expected("E1") is None

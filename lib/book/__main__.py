@@ -7,9 +7,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from lib import paths
 from lib.errors import BookError
+
+LAB = Path(__file__).with_name("lab")  # what JupyterLab is told: `labconfig/default_setting_overrides.json`
 
 
 def _chapters(slugs: list[str]):
@@ -174,8 +177,8 @@ def lab(args) -> int:
     env = {**os.environ, "PATH": bin + os.pathsep + os.environ["PATH"]}
     if not shutil.which("jupyter-lab", path=env["PATH"]):
         raise BookError("JupyterLab is not installed; run `pip install -e .[lab]`.")
-    subprocess.run(["jupytext-config", "set-default-viewer", "markdown", "myst"], env=env, check=True,
-                   capture_output=True)
+    # Settings of this book alone, before the user's own and the installation's: nothing of theirs is written.
+    env["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [str(LAB), os.environ.get("JUPYTER_CONFIG_PATH")]))
     return subprocess.run(["jupyter-lab", "book", *args.rest], cwd=paths.home(), env=env).returncode
 
 
@@ -189,6 +192,7 @@ VERBS = {f.__name__: f for f in (build, run, test, refresh, record, ledger, data
 
 
 HANDED_ON = {"test": "pytest", "lab": "JupyterLab"}  # verbs whose arguments go to another program
+ANYWHERE = ("data", "clean")  # verbs that work where only the wheel is installed
 
 
 def main() -> int:
@@ -211,6 +215,9 @@ def main() -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.rest = rest
     try:
+        if paths.root() is None and args.verb not in ANYWHERE:
+            raise BookError(f"`{args.verb}` needs the book's pages, and {paths.home()} holds none; run it in a clone of the "
+                            "book, or set BOOK_ROOT to one.")
         return VERBS[args.verb](args)
     except BookError as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
