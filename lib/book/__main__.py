@@ -131,8 +131,13 @@ def data(args) -> int:
 
 
 def test(args) -> int:
-    """Run the tests: units, steps, guards and browser, then nbval on today's pages; ends with one summary."""
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--nbval-lax", "--nbval-current-env",
+    """Run the tests: units, steps, guards and browser, then nbval on today's pages; ends with one summary.
+
+    As many workers as cores, one thread each; at least two, since a test that waits for a kernel or a browser leaves
+    its core to another; at most eight, since each may hold a chapter in memory. ``-n`` overrides it.
+    """
+    workers = min(max(2, os.cpu_count() or 1), 8)
+    command = [sys.executable, "-m", "pytest", "-n", str(workers), "--nbval-lax", "--nbval-current-env",
                "--nbval-cell-timeout", "300", *(args.rest or ["tests"])]
     threads = {k: "1" for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
     return subprocess.run(command, cwd=paths.home(), env={**os.environ, **threads, "TQDM_DISABLE": "1"}).returncode
@@ -148,7 +153,7 @@ def bench(args) -> int:
 
 
 def deep(args) -> int:
-    """The weekly checks: five fresh seed sets, and the same numbers with one thread and with two."""
+    """The weekly checks: fresh seeds, other processors and threads, both sizes, and the plain tools, all chapters."""
     from lib.book import deep as checks
     return checks.main(_chapters(args.slugs))
 
