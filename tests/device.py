@@ -32,6 +32,7 @@ class Elsewhere(torch.Tensor):
     """A tensor of the other device; ``inner`` holds its numbers on the CPU."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
+    is_cuda = True  # what is written for GPUs is taken here too
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor):
