@@ -10,7 +10,8 @@ Where there is a GPU, ``NAME`` is ``"cuda"`` and the same tests run on it.
 """
 
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache, partial, wraps
+from unittest.mock import patch
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -33,11 +34,13 @@ class Elsewhere(torch.Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl
     is_cuda = True  # what is written for GPUs is taken here too
+    layout = property(lambda self: self.inner.layout)
+    is_sparse = property(lambda self: self.inner.is_sparse)
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor):
-        self = torch.Tensor._make_wrapper_subclass(
-            cls, inner.shape, inner.stride(), inner.storage_offset(), dtype=inner.dtype, device=torch.device(NAME, 0))
+        place = (inner.stride(), inner.storage_offset()) if inner.layout == torch.strided else ()
+        self = torch.Tensor._make_wrapper_subclass(cls, inner.shape, *place, dtype=inner.dtype, device=torch.device(NAME, 0))
         self.inner = inner
         return self
 
@@ -131,7 +134,7 @@ class Generator(torch.Generator):
 
 
 class _Calls(TorchFunctionMode):
-    """Calls of torch that show what C++ does not: whose generator is given, and lists made into tensors."""
+    """Calls of torch that show what its inside does not: whose generator is given."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -140,15 +143,24 @@ class _Calls(TorchFunctionMode):
             asked = kwargs.get("device") or next((v.device for v in args if isinstance(v, torch.Tensor)), "cpu")
             if torch.device(asked).type != gen.device.type:
                 raise RuntimeError(f"Expected a '{asked}' device type for generator but found '{gen.device}'")
-        if func in (torch.tensor, torch.as_tensor, torch.asarray) and torch.device(kwargs.get("device") or "cpu").type == NAME:
-            if isinstance(args[0], torch.Tensor) and func is not torch.tensor:
-                return args[0].to(**kwargs)
-            asked, leaf = kwargs.pop("device"), kwargs.pop("requires_grad", False)
-            return func(*args, **kwargs, device="cpu").to(asked).requires_grad_(leaf)
         if getattr(func, "__name__", "") == "lstm" and isinstance(args[0], Elsewhere):  # whose fused cell exists on known devices only
             _refuse_mixes(ATEN.lstm.input, args, [v for v in tree_iter(args) if isinstance(v, torch.Tensor)])
             return tree_map(lambda v: v.to(NAME), func(*tree_map(lambda v: v.cpu() if isinstance(v, Elsewhere) else v, args)))
         return func(*args, **kwargs)
+
+
+def _made(make):
+    """``torch.tensor`` or ``torch.as_tensor`` that can make tensors of the other device, in any thread."""
+    @wraps(make)
+    def on_any(data, **kwargs):
+        if torch.device(kwargs.get("device") or "cpu").type != NAME:
+            return make(data, **kwargs)
+        if isinstance(data, torch.Tensor):
+            data = data.to(**{k: v for k, v in kwargs.items() if k != "requires_grad"})
+            return data if make.__name__ == "as_tensor" else data.detach().clone().requires_grad_(kwargs.get("requires_grad", False))
+        leaf = kwargs.pop("requires_grad", False)
+        return make(data, **kwargs | {"device": "cpu"}).to(kwargs["device"]).requires_grad_(leaf)
+    return on_any
 
 
 @cache
@@ -172,10 +184,7 @@ def elsewhere():
         yield NAME
         return
     _register()
-    before, torch.Generator = torch.Generator, Generator
-    try:
-        # Backward in this thread: autograd's threads lack what nested transforms (torch.func) left in this one.
-        with _Calls(), torch.autograd.set_multithreading_enabled(False):
-            yield NAME
-    finally:
-        torch.Generator = before
+    ours = {"Generator": Generator, "tensor": _made(torch.tensor), "as_tensor": _made(torch.as_tensor)}
+    # Backward in this thread: autograd's own are counted at the first backward of the process, maybe before this device.
+    with _Calls(), torch.autograd.set_multithreading_enabled(False), patch.multiple(torch, **ours):
+        yield NAME

@@ -198,3 +198,266 @@ def test_gradients_and_parameters_are_of_the_device():
         assert all(isinstance(p, Elsewhere) and isinstance(p.grad, Elsewhere) for p in model.parameters())
     with pytest.raises(RuntimeError):
         torch.Generator(NAME)  # outside, torch's own class is back
+
+
+# ---- the instruments: each call's tensors live where its inputs live, and its numbers are those on the CPU
+
+def drawn(d, *shape, seed=0, dtype=torch.float32):
+    """Random numbers, the same on every device."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype).to(d)
+
+
+def seeded(make, d, *args):
+    """A module with the same weights on every device."""
+    torch.manual_seed(0)
+    return make(*args).to(d)
+
+
+def moments_of_layers(d):
+    from lib.papers import canonical_representation as cr
+    model = seeded(lambda: nn.Sequential(nn.Conv1d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)), d)
+    x, y = drawn(d, 24, 1, 6), torch.arange(24, device=d) % 3
+    with cr.attach(model, blocks=2) as probe:
+        probe.run([(x[:12], y[:12]), (x[12:], y[12:])], lambda m, b: F.cross_entropy(m(b[0]), b[1]))
+        report = probe.report(n_boot=5)
+    return [*probe.moments("3").values(), report["0"].alpha, report["3"].low]
+
+
+def by_classes(d):
+    return drawn(d, 4, 1, 5) + 0.4 * drawn(d, 4, 14, 5, seed=1)
+
+
+def few_shot(call, d):
+    from lib.papers import few_shot_collapse as fs
+    found = call(fs, by_classes(d))
+    return found if isinstance(found, dict) else [found]
+
+
+def clusters(call, d):
+    from lib.papers import ssl_clustering as ssl
+    y = torch.arange(24, device=d) // 6
+    return call(ssl, drawn(d, 4, 5)[y] + 0.3 * drawn(d, 24, 5, seed=1), y, d)
+
+
+def levels(ssl, z, y, d):
+    found = ssl.clustering(z, {"class": y, "half": y // 2}, torch.arange(24, device=d) // 2)
+    return [v for one in found.values() for v in (one.accuracy.value, one.cdnv, one.margin, one.random_labels)]
+
+
+def losses(ssl, z, y, d):
+    z = z.requires_grad_()
+    both = [ssl.objective(name)(z[:12], z[12:]) for name in ("VICReg", "SimCLR", "Barlow Twins", "spectral")]
+    sum(both).backward()
+    return [*both, z.grad]
+
+
+def seen_twice(ssl, z, y, d):
+    grey, colour = (ssl.augment(drawn(d, 3, c, 12, 12).sigmoid(), torch.Generator(d).manual_seed(2)) for c in (1, 3))
+    return [grey, colour]
+
+
+def foretold(ssl, z, y, d):
+    x = drawn(d, 24, 1, 8, 8)
+    see = ssl.patches(x, 3, 3, 2, torch.Generator().manual_seed(0))
+    found = ssl.forecast(torch.stack([see(x), see(x + 0.1 * drawn(d, 24, 1, 8, 8, seed=3))]))
+    return [found.e, found.embed(see(x), found.optimum(4, 25.0, 25.0, 1.0))]
+
+
+def attention(d):
+    from lib.papers import centered_attention as ca
+    q, k, v = (drawn(d, 2, 2, 6, 4, seed=s).requires_grad_() for s in range(3))
+    mask = torch.ones(6, 6, dtype=torch.bool, device=d).tril()
+    found = [ca.centered_attention(q, k, v, m, is_causal=c) for m, c in ((None, False), (None, True), (mask, False))]
+    sum(f.square().sum() for f in found).backward()
+    layer = seeded(ca.CenteredAttention, d, 8, 2)
+    out, weights = layer(*(drawn(d, 5, 2, 8), ) * 3, need_weights=True, attn_mask=~mask[:5, :5])
+    return [*found, v.grad, out, weights, ca.center(mask.float()), ca.visible_mean(v, 6, mask)]
+
+
+def smoothing(d):
+    from lib.papers import centered_attention as ca
+    x = drawn(d, 2, 6, 8)
+    layer = partial(nn.TransformerEncoderLayer, 8, 2, 16, batch_first=True, norm_first=True, dropout=0.0)
+    stack = seeded(lambda: nn.Sequential(layer(), layer()), d)
+    found = ca.smoothing_profile(stack, x)
+    return [ca.token_cosine(x), ca.residual(x), ca.effective_rank(x), ca.contraction(x.softmax(-1)), found.cosine, found.rank]
+
+
+def graph(d):
+    from lib.papers import centered_attention as ca
+    from lib.papers.centered_attention import graphs
+    adjacency = (drawn("cpu", 7, 7) > 0.5).float().triu(1)
+    adjacency = (adjacency + adjacency.T).to(d)
+    conv, h = seeded(ca.CenteredConv, d, 3, 2), drawn(d, 7, 3).requires_grad_()
+    out = conv(h, ca.random_walk(adjacency))
+    out.square().sum().backward()
+    return [out, h.grad, graphs.Operator([graphs.pairs(adjacency)], 7, d) @ h[None]]
+
+
+def built(d):
+    from lib.papers import multiplicative_networks as mn
+    x = torch.linspace(-1, 1, 9, dtype=torch.float64, device=d)[:, None].requires_grad_()
+    nets = [mn.chebyshev_network(5).to(d), mn.polynomial_network(np.arange(7.0)).to(d), mn.sobolev_network(mn.cross(1, 4)).to(d)]
+    found = [net(x) for net in nets]
+    sum(f.sum() for f in found).backward()
+    counted = mn.count(nets[0])
+    return [*found, x.grad, nets[1].evaluate(x.detach()[:, 0]), counted.gates, counted.depth, counted.nonzero]
+
+
+def emulated(d):
+    from lib.papers import multiplicative_networks as mn
+    x = torch.linspace(-1, 1, 9, dtype=torch.float64, device=d)[:, None]
+    return [mn.relu_emulation(mn.chebyshev_network(3).to(d), 2, x).to(d)(x)]
+
+
+def bent(d):
+    from lib.papers import multiplicative_networks as mn
+    return [mn.pieces(mn.square_network(3).to(d))]
+
+
+def bounded(call, d):
+    from lib.papers import sparse_rademacher as sr
+    net = seeded(lambda: nn.Sequential(nn.Conv2d(1, 3, 3, 1, 1, bias=False), nn.ReLU(), nn.Conv2d(3, 2, 2, 2, bias=False),
+                                       nn.ReLU(), nn.Flatten(), nn.Linear(18, 1, bias=False)), d)
+    x = drawn(d, 10, 1, 6, 6)
+    return call(sr, net, x, x.mean((1, 2, 3)).sign())
+
+
+def every_bound(sr, net, x, y):
+    return [b.total for b in (sr.bound(net, (x, y)), *sr.all_bounds(net, (x, y)))]
+
+
+def norms(sr, net, x, y):
+    return [v for layer in sr.walk(net, x)[:2] for v in (sr.norm(layer), sr.upper(layer), np.asarray(sr.unrolled(layer).cpu()))]
+
+
+def noisy(sr, net, x, y):
+    errors = lambda m: float((m(x)[:, 0] * y <= 0).float().mean())  # noqa: E731
+    start = [torch.zeros_like(p) for p in net.parameters()]
+    return [sr.pac_bayes(net, start, errors, len(x), draws=2).total, sr.circular(net[0].weight.detach(), (6, 6))]
+
+
+def ledger(d):
+    from lib.papers import token_weight_decay as twd
+    model, ids = seeded(models.Gpt, d, 11, 8, 1, 2), torch.arange(40, device=d).reshape(4, 10) % 11
+    found = twd.TokenLedger(11, drop=(3, ), device=d).measure(model, [ids[:2], ids[2:]])
+    report = found.report(counts=np.arange(11) + 1)
+    return [report.loss, report.micro, report.accuracy, found.look(), found.speed()]
+
+
+def counted(d):
+    from lib.papers import token_weight_decay as twd
+    logits, ids = drawn(d, 20, 4), torch.arange(20, device=d) % 4
+    found = twd.TokenLedger(4, device=d)
+    found.update(logits, ids)
+    return [found.report(counts=torch.bincount(ids)).micro]
+
+
+def decayed(d):
+    from lib.papers import token_weight_decay as twd
+    model = seeded(models.Gpt, d, 5, 8, 1, 2)
+    twd.RowDecay(model, 0.5, "frequency", torch.arange(5, device=d) + 1).step(0.1)
+    twd.RowDecay(model, 0.5, "mean").step(0.1)
+    optimizer = torch.optim.AdamW(twd.param_groups(model, 0.1, "body"), 0.01)
+    model(torch.arange(5, device=d)[None]).square().mean().backward()
+    optimizer.step()
+    return list(model.parameters())
+
+
+def perceptron(d):
+    net = seeded(lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double(), d)
+    x = drawn(d, 6, 5, 3, dtype=torch.float64)
+    return net, [(v, v[:, :2] ** 2) for v in x], lambda m, b: F.mse_loss(m(b[0]), b[1])
+
+
+def spectra(d):
+    from lib.papers import probabilistic_stability as ps
+    A, C = drawn(d, 20, 2, 3, 3, dtype=torch.float64), drawn(d, 20, 2, 2, 3, seed=1, dtype=torch.float64)
+    return [ps.lyapunov_spectrum(A).exponents, ps.saddle_spectrum(C, 0.1).exponents,
+            ps.neuron_exponent(C[:, 0], 0.1, steps=30).exponents]
+
+
+def of_models(method, d):
+    from lib.papers import probabilistic_stability as ps
+    net, batches, loss = perceptron(d)
+    masks = ps.neuron_params(net, ("0", "2"), 1)
+    found = [ps.model_spectrum(net, loss, batches, 0.1, 2, params, 8, method=method) for params in (None, ["2"], masks)]
+    return [*masks.values(), *(v for f in found for v in (f.exponents, f.drift))]
+
+
+def signals(d):
+    from lib.papers import probabilistic_stability as ps
+    net, batches, loss = perceptron(d)
+    return [ps.neuron_signals(net, ("0", "2"), loss, batches, [0, 3])]
+
+
+def simulated(d):
+    from lib.papers import probabilistic_stability as ps
+    double = dict(dtype=torch.float64)
+    u, w, R = drawn(d, 8, **double), drawn(d, 8, seed=1, **double), drawn(d, 30, 8, seed=2, **double)
+    U, W, x = drawn(d, 2, 2, 3, **double), drawn(d, 2, 3, 4, seed=1, **double), drawn(d, 9, 2, 4, 5, seed=2, **double)
+    z, first = drawn(d, 9, 8, seed=3, **double), drawn(d, 8, 3, seed=4, **double)
+    return [*ps.two_parameter(u, w, 0.3, R**2, R), *ps.two_parameter(u, w, 0.3, 1, R, diverged=u > 1),
+            *ps.matrix_factorisation(U, W, 0.05, x, x[:, :, :2]), *ps.tanh_net(first, first, 0.1, z, z**2)]
+
+
+def spoken(call, d):
+    from lib.papers import distributed_speculative_inference as dsi
+    from lib.papers.distributed_speculative_inference import pairs
+    target, drafter = (m.to(d) for m in pairs.early_exit(32, 16, 3, 2, 0.5, 0))
+    return call(dsi, target, drafter)
+
+
+def written_by_trees_peer(d):
+    from lib.papers.autoregressive_trees import nets
+    texts = [np.arange(i, i + 6) % 4 for i in range(8)]
+    told = nets.rows(texts, 4, 6, d)
+    writer = nets.Writer(nets.trained(told, 4, 8, 0.03, 3, 4, 1), 4, 6)
+    return [told, *writer.score(texts), *writer.generate(2, 4, 0, 0.01)]
+
+
+INSTRUMENTS = {
+    "canonical-representation": {"probe": moments_of_layers},
+    "few-shot-collapse": {
+        "cdnv": partial(few_shot, lambda fs, z: fs.cdnv(z)),
+        "directional cdnv": partial(few_shot, lambda fs, z: fs.directional_cdnv(z)),
+        "classes by labels": partial(few_shot, lambda fs, z: fs.by_class(z.flatten(0, 1), torch.arange(56, device=z.device) // 14)),
+        "bounds": partial(few_shot, lambda fs, z: fs.bounds(z, 3)),
+        "episodes, centre": partial(few_shot, lambda fs, z: fs.few_shot_error(z, ways=3, episodes=20, head="centre")),
+        "episodes, ridge": partial(few_shot, lambda fs, z: fs.few_shot_error(z, ways=3, episodes=20, head="ridge")),
+        "episodes, logistic": partial(few_shot, lambda fs, z: fs.few_shot_error(z, ways=3, episodes=20, head="logistic")),
+        "pairs": partial(few_shot, lambda fs, z: fs.pair_errors(z, 2, torch.Generator().manual_seed(0))),
+        "certificate": partial(few_shot, lambda fs, z: fs.certificate(z, episodes=20).error)},
+    "ssl-clustering": {
+        "clustering": partial(clusters, levels), "objectives": partial(clusters, losses), "views": partial(clusters, seen_twice),
+        "shares": partial(clusters, lambda ssl, z, y, d: [ssl.shares(z, [y, y // 2])]),
+        "forced choice": partial(clusters, lambda ssl, z, y, d: [ssl.forced_choice(z, 4, 6)]),
+        "forecast": partial(clusters, foretold),
+        "fit": partial(clusters, lambda ssl, z, y, d: [ssl.fit(ssl.Hierarchy(2, 2, 2, 0.1, 0.2, 0.3).kernel().to(d), 3, 25.0, 25.0, 1.0,
+                                                               5, torch.Generator(d).manual_seed(0))])},
+    "centered-attention": {"attention": attention, "smoothing": smoothing, "graphs": graph},
+    "multiplicative-networks": {"networks": built, "emulation": emulated, "pieces": bent},
+    "sparse-rademacher": {
+        "bounds": partial(bounded, every_bound), "norms": partial(bounded, norms), "PAC-Bayes": partial(bounded, noisy)},
+    "token-weight-decay": {"ledger": ledger, "counts": counted, "decay": decayed},
+    "probabilistic-stability": {
+        "spectra": spectra, "models, forward": partial(of_models, "forward"), "models, reverse": partial(of_models, "reverse"),
+        "neurons": signals, "simulation": simulated},
+    "distributed-speculative-inference": {
+        "measure": partial(spoken, lambda dsi, a, b: [dsi.measure(a, b, [(1, 2)], 4).acceptance]),
+        "plain": partial(spoken, lambda dsi, a, b: [dsi.plain(a, (1, 2), 4).tokens]),
+        "in turn": partial(spoken, lambda dsi, a, b: [dsi.si(a, b, (1, 2), 6, 2).tokens]),
+        "in parallel": partial(spoken, lambda dsi, a, b: [dsi.generate(a, b, (1, 2), 6, "dsi", 2, 2).tokens])},
+    "autoregressive-trees": {"small Transformers": written_by_trees_peer},
+}
+
+UNMENDED = {}  # (chapter, call): what breaks on a GPU, and the line that mends it
+
+CALLS = [pytest.param(slug, call, marks=[pytest.mark.xfail(strict=True, reason=UNMENDED[slug, call])] if (slug, call) in UNMENDED
+                      else []) for slug, calls in INSTRUMENTS.items() for call in calls]
+
+
+@pytest.mark.parametrize("slug, call", CALLS)
+def test_an_instrument_works_where_its_inputs_live(slug, call, device):
+    made, want = INSTRUMENTS[slug][call](device), INSTRUMENTS[slug][call]("cpu")
+    alike(made, want, NAME)
