@@ -46,7 +46,9 @@ class Elsewhere(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        return _run(func, *args, **(kwargs or {}))
+        # In inference mode composite operations come whole, with devices among their arguments; elsewhere in their parts.
+        out = func.decompose(*args, **(kwargs or {})) if torch.is_inference_mode_enabled() else NotImplemented
+        return _run(func, *args, **(kwargs or {})) if out is NotImplemented else out
 
     def numpy(self, *, force: bool = False):
         """Refused as on CUDA; with ``force`` a copy."""
@@ -143,7 +145,8 @@ class _Calls(TorchFunctionMode):
             asked = kwargs.get("device") or next((v.device for v in args if isinstance(v, torch.Tensor)), "cpu")
             if torch.device(asked).type != gen.device.type:
                 raise RuntimeError(f"Expected a '{asked}' device type for generator but found '{gen.device}'")
-        if getattr(func, "__name__", "") == "lstm" and isinstance(args[0], Elsewhere):  # whose fused cell exists on known devices only
+        if getattr(func, "__name__", "") == "lstm" and isinstance(args[0], Elsewhere):
+            # Its fused cell exists on known devices only.
             _refuse_mixes(ATEN.lstm.input, args, [v for v in tree_iter(args) if isinstance(v, torch.Tensor)])
             return tree_map(lambda v: v.to(NAME), func(*tree_map(lambda v: v.cpu() if isinstance(v, Elsewhere) else v, args)))
         return func(*args, **kwargs)
@@ -156,8 +159,7 @@ def _made(make):
         if torch.device(kwargs.get("device") or "cpu").type != NAME:
             return make(data, **kwargs)
         if isinstance(data, torch.Tensor):
-            data = data.to(**{k: v for k, v in kwargs.items() if k != "requires_grad"})
-            return data if make.__name__ == "as_tensor" else data.detach().clone().requires_grad_(kwargs.get("requires_grad", False))
+            return data.to(**kwargs)
         leaf = kwargs.pop("requires_grad", False)
         return make(data, **kwargs | {"device": "cpu"}).to(kwargs["device"]).requires_grad_(leaf)
     return on_any

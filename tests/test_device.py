@@ -1,6 +1,7 @@
 """Instruments and experiments on a device that is not the CPU, and the device itself (``tests/device.py``)."""
 
 import ast
+import os
 from functools import partial
 
 import numpy as np
@@ -215,8 +216,8 @@ def seeded(make, d, *args):
 
 def moments_of_layers(d):
     from lib.papers import canonical_representation as cr
-    model = seeded(lambda: nn.Sequential(nn.Conv1d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)), d)
-    x, y = drawn(d, 24, 1, 6), torch.arange(24, device=d) % 3
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)), d)
+    x, y = drawn(d, 24, 1, 4, 4), torch.arange(24, device=d) % 3
     with cr.attach(model, blocks=2) as probe:
         probe.run([(x[:12], y[:12]), (x[12:], y[12:])], lambda m, b: F.cross_entropy(m(b[0]), b[1]))
         report = probe.report(n_boot=5)
@@ -324,7 +325,7 @@ def bounded(call, d):
 
 
 def every_bound(sr, net, x, y):
-    return [b.total for b in (sr.bound(net, (x, y)), *sr.all_bounds(net, (x, y)))]
+    return [b.total for b in (sr.bound(net, (x, y)), *sr.all_bounds(net, (x, y)).values()) if hasattr(b, "total")]
 
 
 def norms(sr, net, x, y):
@@ -367,7 +368,7 @@ def decayed(d):
 def perceptron(d):
     net = seeded(lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double(), d)
     x = drawn(d, 6, 5, 3, dtype=torch.float64)
-    return net, [(v, v[:, :2] ** 2) for v in x], lambda m, b: F.mse_loss(m(b[0]), b[1])
+    return net, [(v, v[:, :2] ** 2) for v in x], lambda m, b: (m(b[0]) - b[1]).square().mean()
 
 
 def spectra(d):
@@ -451,7 +452,25 @@ INSTRUMENTS = {
     "autoregressive-trees": {"small Transformers": written_by_trees_peer},
 }
 
-UNMENDED = {}  # (chapter, call): what breaks on a GPU, and the line that mends it
+# What breaks on a GPU, and the line that mends it.
+PAIRS = "lib/features.py, moments: `off = ~torch.eye(C, dtype=torch.bool, device=z.device)`"
+EPISODES = "lib/papers/few_shot_collapse/episodes.py, few_shot_error: `i = ....to(z.device)`, `own = ....to(z.device)`"
+ROWS = "lib/papers/few_shot_collapse/episodes.py, pair_errors: `rows = ....argsort(1).to(z.device)`"
+MEASURES = "lib/papers/ssl_clustering/measures.py, "
+UNMENDED = {
+    **{("few-shot-collapse", call): PAIRS for call in ("cdnv", "directional cdnv", "bounds")},
+    **{("few-shot-collapse", f"episodes, {head}"): EPISODES for head in ("centre", "ridge", "logistic")},
+    **{("few-shot-collapse", call): ROWS for call in ("pairs", "certificate")},
+    ("ssl-clustering", "clustering"): MEASURES + "_codes: `y = torch.as_tensor(labels).cpu()`",
+    ("ssl-clustering", "shares"): MEASURES + "shares: `torch.zeros(..., device=z.device)`, twice",
+    ("ssl-clustering", "forecast"): "lib/papers/ssl_clustering/forecast.py, forecast: `torch.eye(..., device=C.device)`, "
+                                    "`e.flip(0).cpu().numpy()`; embed: `scale.to(features)`",
+    ("ssl-clustering", "fit"): "lib/papers/ssl_clustering/waterfilling.py, fit: `torch.randn(..., device=gen.device).to(P)`",
+    ("multiplicative-networks", "emulation"): "lib/papers/multiplicative_networks/emulate.py: `.amax(0).cpu().numpy()`",
+    ("multiplicative-networks", "pieces"): "lib/papers/multiplicative_networks/circuits.py, pieces: points to the weights' "
+                                           "device, `.cpu()` before each `.numpy()`",
+    ("token-weight-decay", "counts"): "lib/papers/token_weight_decay/ledger.py, report: `torch.as_tensor(counts).cpu()`",
+}
 
 CALLS = [pytest.param(slug, call, marks=[pytest.mark.xfail(strict=True, reason=UNMENDED[slug, call])] if (slug, call) in UNMENDED
                       else []) for slug, calls in INSTRUMENTS.items() for call in calls]
@@ -461,3 +480,28 @@ CALLS = [pytest.param(slug, call, marks=[pytest.mark.xfail(strict=True, reason=U
 def test_an_instrument_works_where_its_inputs_live(slug, call, device):
     made, want = INSTRUMENTS[slug][call](device), INSTRUMENTS[slug][call]("cpu")
     alike(made, want, NAME)
+
+
+# ---- experiments that ask for a device, on their shrunk path
+
+# A cheap one or two a chapter at each push; with BOOK_DEVICE=all every one, which takes an hour (the weekly check).
+QUICK = {"sparse-rademacher": ["E4", "E8"], "multiplicative-networks": ["E10"], "probabilistic-stability": ["E4"],
+         "centered-attention": ["E6"]}
+
+
+def chosen() -> list[tuple[str, str]]:
+    """Experiments that this run of the tests takes."""
+    if os.environ.get("BOOK_DEVICE") == "all":
+        return [(page.slug, id) for page in chapters() for id in asking(page)]
+    return [(slug, id) for slug, ids in QUICK.items() for id in ids]
+
+
+@pytest.mark.parametrize("slug, id", chosen())
+def test_a_shrunk_experiment_works_on_the_device(slug, id, shrunk):
+    found = computed(chapter(slug), id)
+    assert found.info["device"] == lib_run.device_words(NAME) and found.arrays
+
+
+def test_experiments_that_ask_for_a_device_are_known():
+    page = chapter("sparse-rademacher")
+    assert set(QUICK["sparse-rademacher"]) < set(asking(page)) and "E1" not in asking(page)
