@@ -23,10 +23,21 @@ NAME = "cuda" if torch.cuda.is_available() else "elsewhere"
 ATEN = torch.ops.aten
 INDEXING = {ATEN.index, ATEN.index_put, ATEN.index_put_, ATEN._index_put_impl_, ATEN._unsafe_index}
 COPYING = {ATEN.copy_, ATEN.copy, ATEN._to_copy}
-FILLING = {ATEN.masked_fill, ATEN.masked_fill_, ATEN.fill, ATEN.fill_, ATEN.index_fill, ATEN.index_fill_}
+FILLING = {
+    ATEN.masked_fill,
+    ATEN.masked_fill_,
+    ATEN.fill,
+    ATEN.fill_,
+    ATEN.index_fill,
+    ATEN.index_fill_,
+}
 
 # Tensors that torch leaves unevaluated have no numbers to wrap.
-PLAIN = {ATEN._efficientzerotensor: ATEN.zeros, ATEN._conj: ATEN.conj_physical, ATEN._neg_view: ATEN.neg}
+PLAIN = {
+    ATEN._efficientzerotensor: ATEN.zeros,
+    ATEN._conj: ATEN.conj_physical,
+    ATEN._neg_view: ATEN.neg,
+}
 
 
 class Elsewhere(torch.Tensor):
@@ -40,21 +51,29 @@ class Elsewhere(torch.Tensor):
     @staticmethod
     def __new__(cls, inner: torch.Tensor):
         place = (inner.stride(), inner.storage_offset()) if inner.layout == torch.strided else ()
-        self = torch.Tensor._make_wrapper_subclass(cls, inner.shape, *place, dtype=inner.dtype, device=torch.device(NAME, 0))
+        self = torch.Tensor._make_wrapper_subclass(
+            cls, inner.shape, *place, dtype=inner.dtype, device=torch.device(NAME, 0)
+        )
         self.inner = inner
         return self
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         # In inference mode composite operations come whole, with devices among their arguments; elsewhere in their parts.
-        out = func.decompose(*args, **(kwargs or {})) if torch.is_inference_mode_enabled() else NotImplemented
+        out = (
+            func.decompose(*args, **(kwargs or {}))
+            if torch.is_inference_mode_enabled()
+            else NotImplemented
+        )
         return _run(func, *args, **(kwargs or {})) if out is NotImplemented else out
 
     def numpy(self, *, force: bool = False):
         """Refused as on CUDA; with ``force`` a copy."""
         if not force:
-            raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
-                            "to host memory first.")
+            raise TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
+                "to host memory first."
+            )
         return self.detach().cpu().numpy()
 
     def tolist(self):
@@ -93,8 +112,12 @@ def _run(func, *args, **kwargs):
         named["device"] = "cpu"
     out = PLAIN.get(func.overloadpacket, func)(*plain, **named)
     if any(v.inner.shape != v.shape for v in there.values()):
-        raise NotImplementedError(f"{func} changes a shape in place, which the device of the tests cannot.")
-    if not ours or any(out is v for v in seen):  # the second: a copy from the other device into a tensor of the CPU
+        raise NotImplementedError(
+            f"{func} changes a shape in place, which the device of the tests cannot."
+        )
+    if not ours or any(
+        out is v for v in seen
+    ):  # the second: a copy from the other device into a tensor of the CPU
         return out
     return _wrapped(out, there)
 
@@ -113,12 +136,16 @@ def _refuse_mixes(func, args, tensors) -> None:
         return
     if packet in INDEXING:
         if not isinstance(args[0], Elsewhere):
-            raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+            raise RuntimeError(
+                "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
+            )
         tensors = [v for v in (args[0], *args[2:3]) if isinstance(v, torch.Tensor)]
     number = torch.Tag.pointwise in func.tags or packet in FILLING or packet in INDEXING
     if any(not isinstance(v, Elsewhere) and not (number and v.dim() == 0) for v in tensors):
-        raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
-                           f"{NAME}:0 and cpu! (when checking arguments of {func})")
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{NAME}:0 and cpu! (when checking arguments of {func})"
+        )
 
 
 class Generator(torch.Generator):
@@ -142,18 +169,28 @@ class _Calls(TorchFunctionMode):
         kwargs = kwargs or {}
         gen = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)), None)
         if gen is not None and not isinstance(getattr(func, "__self__", None), torch.Generator):
-            asked = kwargs.get("device") or next((v.device for v in args if isinstance(v, torch.Tensor)), "cpu")
+            asked = kwargs.get("device") or next(
+                (v.device for v in args if isinstance(v, torch.Tensor)), "cpu"
+            )
             if torch.device(asked).type != gen.device.type:
-                raise RuntimeError(f"Expected a '{asked}' device type for generator but found '{gen.device}'")
+                raise RuntimeError(
+                    f"Expected a '{asked}' device type for generator but found '{gen.device}'"
+                )
         if getattr(func, "__name__", "") == "lstm" and isinstance(args[0], Elsewhere):
             # Its fused cell exists on known devices only.
-            _refuse_mixes(ATEN.lstm.input, args, [v for v in tree_iter(args) if isinstance(v, torch.Tensor)])
-            return tree_map(lambda v: v.to(NAME), func(*tree_map(lambda v: v.cpu() if isinstance(v, Elsewhere) else v, args)))
+            _refuse_mixes(
+                ATEN.lstm.input, args, [v for v in tree_iter(args) if isinstance(v, torch.Tensor)]
+            )
+            return tree_map(
+                lambda v: v.to(NAME),
+                func(*tree_map(lambda v: v.cpu() if isinstance(v, Elsewhere) else v, args)),
+            )
         return func(*args, **kwargs)
 
 
 def _made(make):
     """``torch.tensor`` or ``torch.as_tensor`` that can make tensors of the other device, in any thread."""
+
     @wraps(make)
     def on_any(data, **kwargs):
         if torch.device(kwargs.get("device") or "cpu").type != NAME:
@@ -162,20 +199,33 @@ def _made(make):
             return data.to(**kwargs)
         leaf = kwargs.pop("requires_grad", False)
         return make(data, **kwargs | {"device": "cpu"}).to(kwargs["device"]).requires_grad_(leaf)
+
     return on_any
 
 
 @cache
 def _register() -> tuple:
     """Make the device known to torch, once for the process; returns what must be kept alive."""
-    from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+    from torch.utils.backend_registration import (
+        _DummyBackendModule,
+        _setup_privateuseone_for_python_backend,
+    )
+
     module = _DummyBackendModule()
     module.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
     _setup_privateuseone_for_python_backend(NAME, module)
     every, made = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     every.fallback(_run, "PrivateUse1")
-    for op in (ATEN.arange.default, ATEN.arange.start, ATEN.arange.start_step, ATEN.eye.default, ATEN.eye.m):
-        made.impl(op.name().removeprefix("aten::"), partial(_run, op), "PrivateUse1")  # these would resize in place
+    for op in (
+        ATEN.arange.default,
+        ATEN.arange.start,
+        ATEN.arange.start_step,
+        ATEN.eye.default,
+        ATEN.eye.m,
+    ):
+        made.impl(
+            op.name().removeprefix("aten::"), partial(_run, op), "PrivateUse1"
+        )  # these would resize in place
     return every, made
 
 
@@ -186,7 +236,11 @@ def elsewhere():
         yield NAME
         return
     _register()
-    ours = {"Generator": Generator, "tensor": _made(torch.tensor), "as_tensor": _made(torch.as_tensor)}
+    ours = {
+        "Generator": Generator,
+        "tensor": _made(torch.tensor),
+        "as_tensor": _made(torch.as_tensor),
+    }
     # Backward in this thread: autograd's own are counted at the first backward of the process, maybe before this device.
     with _Calls(), torch.autograd.set_multithreading_enabled(False), patch.multiple(torch, **ours):
         yield NAME
