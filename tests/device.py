@@ -1,11 +1,14 @@
 """A device that is not the CPU, without a GPU: tensors kept in memory that count as another device.
 
-torch's backend for devices of one's own (``PrivateUse1``) gives the name, the autograd threads and the way of factory
-calls; a tensor there is a wrapper around one of the CPU, and each operation on it is done on what it wraps, after a look at
-whether all its arguments are on one device. As on CUDA, a mix is refused, as is ``.numpy()``, a generator of another device,
-and an index that is neither on the indexed tensor's device nor on the CPU; a number in a CPU tensor without axes may
-enter elementwise operations. Random numbers are the CPU's, so that results equal a run on the CPU.
+torch's backend for devices of one's own (``PrivateUse1``) gives the name and the way of factory calls;
+a tensor there wraps one of the CPU, and each operation on it is done on what it wraps, after a look at
+whether all its arguments are on one device. As on CUDA, a mix is refused, as is ``.numpy()``, a
+generator of another device, and an index of the device into a tensor of the CPU; a number in a CPU
+tensor without axes may enter elementwise operations. Random numbers are the CPU's, so that results
+equal a run on the CPU.
 
+Not seen: copies that no one asks for, speed, memory, streams and kernels written for CUDA; sparse
+tensors pass products only; a generator's device is looked at in calls of the test's own thread.
 Where there is a GPU, ``NAME`` is ``"cuda"`` and the same tests run on it.
 """
 
@@ -19,7 +22,8 @@ from torch.utils._pytree import tree_iter, tree_map
 
 NAME = "cuda" if torch.cuda.is_available() else "elsewhere"
 
-# An index may be on the CPU; a copy goes from one device to another; these take a number from a CPU tensor without axes.
+# An index may be on the CPU; a copy goes from one device to another; the last take a number from a CPU
+# tensor without axes.
 ATEN = torch.ops.aten
 INDEXING = {ATEN.index, ATEN.index_put, ATEN.index_put_, ATEN._index_put_impl_, ATEN._unsafe_index}
 COPYING = {ATEN.copy_, ATEN.copy, ATEN._to_copy}
@@ -59,7 +63,7 @@ class Elsewhere(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        # In inference mode composite operations come whole, with devices among their arguments; elsewhere in their parts.
+        # In inference mode composite operations come whole, with devices among their arguments.
         out = (
             func.decompose(*args, **(kwargs or {}))
             if torch.is_inference_mode_enabled()
@@ -100,7 +104,7 @@ def _stripped(v, seen: list):
 
 
 def _run(func, *args, **kwargs):
-    """One operation that has to do with the other device, done on the CPU after a look at its arguments."""
+    """One operation on or to the other device, done on the CPU after a look at its arguments."""
     seen, asked = [], kwargs.get("device")
     plain = [_stripped(v, seen) for v in args]
     named = {k: _stripped(v, seen) for k, v in kwargs.items()}
@@ -123,7 +127,7 @@ def _run(func, *args, **kwargs):
 
 
 def _wrapped(v, there: dict):
-    """A result on the other device; what an operation in place returns is its argument, and not another wrapper of it."""
+    """A result on the other device; what an operation in place returns is its argument itself."""
     if isinstance(v, torch.Tensor):
         return there[id(v)] if id(v) in there else Elsewhere(v)
     return type(v)(_wrapped(w, there) for w in v) if isinstance(v, list | tuple) else v
@@ -241,6 +245,6 @@ def elsewhere():
         "tensor": _made(torch.tensor),
         "as_tensor": _made(torch.as_tensor),
     }
-    # Backward in this thread: autograd's own are counted at the first backward of the process, maybe before this device.
+    # Backward in this thread: autograd counts devices, for its own threads, at the first backward.
     with _Calls(), torch.autograd.set_multithreading_enabled(False), patch.multiple(torch, **ours):
         yield NAME

@@ -1,4 +1,4 @@
-"""Instruments and experiments on a device that is not the CPU, and the device itself (``tests/device.py``)."""
+"""Instruments and experiments on a device that is not the CPU, and that device (``tests/device.py``)."""
 
 import ast
 import os
@@ -51,7 +51,7 @@ def asking(page: Page) -> list[str]:
 
 
 def computed(page: Page, id: str):
-    """Evidence of an experiment at the size of the environment's ``BOOK_SHRINK``, computed on the test's device."""
+    """Evidence of an experiment as ``BOOK_SHRINK`` sizes it, computed on the device of the tests."""
     last = record.experiments(page)[id]
     names = {"__name__": "__main__", "size": "full", "seed": 0, "device": NAME}
     upto = next(
@@ -73,7 +73,7 @@ def computed(page: Page, id: str):
 
 @pytest.fixture
 def shrunk(tmp_path, monkeypatch):
-    """Runs of chapters far below their full size, with a store of their own, on the device of the tests."""
+    """Runs of chapters far below full size, with a store of their own, on the device of the tests."""
     for k, v in {
         "BOOK_SHRINK": str(1 / 512),
         "BOOK_STORE": str(tmp_path),
@@ -735,7 +735,7 @@ def test_an_instrument_works_where_its_inputs_live(slug, call, device):
 
 # ---- experiments that ask for a device, on their shrunk path
 
-# A cheap one or two a chapter at each push; with BOOK_DEVICE=all every one, which takes an hour (the weekly check).
+# Cheap ones at each push; with BOOK_DEVICE=all every one, which is for the weekly check.
 QUICK = {
     "centered-attention": ["E6"],
     "multiplicative-networks": ["E10"],
