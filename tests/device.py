@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils import backend_registration
 from torch.utils._pytree import tree_iter, tree_map
 
 NAME = "cuda" if torch.cuda.is_available() else "elsewhere"
@@ -210,26 +211,16 @@ def _made(make):
 @cache
 def _register() -> tuple:
     """Make the device known to torch, once for the process; returns what must be kept alive."""
-    from torch.utils.backend_registration import (
-        _DummyBackendModule,
-        _setup_privateuseone_for_python_backend,
-    )
-
-    module = _DummyBackendModule()
+    module = backend_registration._DummyBackendModule()
     module.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
-    _setup_privateuseone_for_python_backend(NAME, module)
+    module.get_rng_state = lambda device: torch.get_rng_state()
+    module.set_rng_state = lambda state, device: torch.set_rng_state(state)
+    backend_registration._setup_privateuseone_for_python_backend(NAME, module)
     every, made = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     every.fallback(_run, "PrivateUse1")
-    for op in (
-        ATEN.arange.default,
-        ATEN.arange.start,
-        ATEN.arange.start_step,
-        ATEN.eye.default,
-        ATEN.eye.m,
-    ):
-        made.impl(
-            op.name().removeprefix("aten::"), partial(_run, op), "PrivateUse1"
-        )  # these would resize in place
+    # Kernels of these in torch's own way would change a shape in place.
+    for op in (ATEN.arange.default, ATEN.arange.start, ATEN.arange.start_step, ATEN.eye.default, ATEN.eye.m):
+        made.impl(op.name().removeprefix("aten::"), partial(_run, op), "PrivateUse1")
     return every, made
 
 
@@ -247,4 +238,5 @@ def elsewhere():
     }
     # Backward in this thread: autograd counts devices, for its own threads, at the first backward.
     with _Calls(), torch.autograd.set_multithreading_enabled(False), patch.multiple(torch, **ours):
-        yield NAME
+        with patch.object(torch.cuda, "synchronize", lambda device=None: None):
+            yield NAME

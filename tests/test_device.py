@@ -290,6 +290,8 @@ def test_gradients_and_parameters_are_of_the_device():
         )
     with pytest.raises(RuntimeError):
         torch.Generator(NAME)  # outside, torch's own class is back
+    with torch.random.fork_rng():  # and other tests go on, with one device more
+        torch.manual_seed(1)
 
 
 # ---- the instruments: each call's tensors live where its inputs live, and its numbers are those on the CPU
@@ -737,6 +739,7 @@ def test_an_instrument_works_where_its_inputs_live(slug, call, device):
 
 # Cheap ones at each push; with BOOK_DEVICE=all every one, which is for the weekly check.
 QUICK = {
+    "canonical-representation": ["E12", "E13"],
     "centered-attention": ["E6"],
     "multiplicative-networks": ["E10"],
     "probabilistic-stability": ["E6", "E10", "E13", "E16"],
