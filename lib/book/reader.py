@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lib import paths
 from lib.book import ledger, reference, results, runner
-from lib.book.pages import Page, chapters, is_chapter
+from lib.book.pages import Page, chapters, checked, is_chapter
 from lib.errors import BookError
 from lib.evidence import digest
 
@@ -201,7 +201,7 @@ def stamp(path: Path) -> str:
     """What the page's joined result depends on besides its own text; it changes when the page must be read again."""
     text = path.read_text(encoding="utf-8")
     if is_chapter(text):
-        pages = [Page(path, text)]
+        pages = [checked(path, text)]
     elif "<!-- ledger -->" in text or "<!-- chapters -->" in text:
         pages = chapters()
     else:
