@@ -157,9 +157,9 @@ def figure(page):
 
 
 # axe judges the contrast of every element with text by itself, 2 ms each, and a chapter has 14,000 of them, nearly all
-# in code, tables and formulas, where a few looks repeat. Within one such block this keeps the first visible element of
-# each look (colours, font, all grounds behind it) and marks the others, which axe would judge alike. All other rules
-# see all elements.
+# in code, tables, lists of functions and formulas, where a few looks repeat. In one such block this keeps the first of
+# each look (colours, font, all grounds behind it) that is visible and marks the others, which axe judges alike. All other
+# rules see all elements.
 MARK_REPEATED_LOOKS = """() => {
   const numbers = new Map(), grounds = new Map(), seen = new Map();
   const number = (key) => numbers.get(key) ?? numbers.set(key, numbers.size).get(key);
@@ -172,11 +172,11 @@ MARK_REPEATED_LOOKS = """() => {
     }
     return grounds.get(e);
   };
-  for (const e of document.querySelectorAll("pre *, table *, mjx-container *")) {
+  for (const e of document.querySelectorAll("pre *, table *, dl *, mjx-container *")) {
     e.removeAttribute("data-repeated-look");
     if (![...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.nodeValue.trim())) continue;
     if (!e.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
-    const s = getComputedStyle(e), block = e.closest("pre, table, mjx-container");
+    const s = getComputedStyle(e), block = e.closest("pre, table, dl, mjx-container");
     const look = [ground(e), s.color, s.fontSize, s.fontWeight, s.textShadow, s.clip, s.clipPath].join("|");
     if (!seen.has(block)) seen.set(block, new Set());
     if (seen.get(block).has(look)) e.setAttribute("data-repeated-look", "");
@@ -190,9 +190,10 @@ def barriers(page, excepted):
     from axe_playwright_python.base import AXE_SCRIPT
     page.evaluate(AXE_SCRIPT)
     page.evaluate(MARK_REPEATED_LOOKS)
+    # with `preload` axe would fetch the style sheets, which a page from disk may not, for a rule that is off by default
     found = page.evaluate("""() => {
       axe.configure({rules: [{id: "color-contrast", selector: "*:not([data-repeated-look])"}]});
-      return axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(
+      return axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => r.violations.map(
         f => [f.id, f.impact, f.help, f.nodes.length, f.nodes[0].html.slice(0, 200), f.nodes[0].failureSummary]));
     }""")
     return [f"axe: {id} ({impact}), {n} times: {help}; first {html}: {why}" for id, impact, help, n, html, why in found
