@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lib import show
 from lib.errors import BookError
-from lib.rules import UNDECIDED, Rule, above, below, parts, proved, within
+from lib.rules import UNDECIDED, Outcome, Rule, TooFew, above, below, parts, proved, within
 
 __all__ = ["Claim", "Claims", "ClaimError", "above", "below", "parts", "proved", "within"]
 
@@ -121,7 +121,7 @@ class Claims:
         if not self.decides(id):
             judgement = Judgement(HUB if claim.needs_hub else PENDING, place=place)
         else:
-            o = claim.rule.judge(values)
+            o = self._outcome(claim, values)
             measured = {"numeric", "timing"} & set(claim.evidence)
             stale = {e.id: f"{e.id} since commit {e.info.get('commit')}: {', '.join(e.stale)}"
                      for e in self.run.experiments.values() if e is not None and e.stale} if measured else {}
@@ -129,6 +129,15 @@ class Claims:
             judgement = Judgement(o.verdict, said, o.measured, o.alpha, place, sorted(stale) or None)
         self._judged[id] = judgement
         self._show(id)
+
+    def _outcome(self, claim: Claim, values: dict) -> Outcome:
+        """What the rule says; a shrunk run, whose few seeds may agree by chance, decides nothing then."""
+        try:
+            return claim.rule.judge(values)
+        except TooFew as e:
+            if self.run.shrink == 1:
+                raise
+            return Outcome(UNDECIDED, (f"shrunk: {e}",), {})
 
     def pend(self, id: str, needs: list[str], why: str, shown: bool = False) -> None:
         """Mark a claim as pending because experiments have no evidence in this run; ``shown`` displays that verdict."""

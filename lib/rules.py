@@ -28,6 +28,10 @@ class RuleError(BookError):
     """A measurement that a rule cannot judge."""
 
 
+class TooFew(RuleError):
+    """Outcomes from which no interval follows, since they are few and equal."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Verdict of a rule on measured values: sentences with the numbers, and the machine's record of them."""
@@ -81,7 +85,7 @@ def estimate(name: str, value, alpha: float) -> tuple[stats.Interval, bool]:
     if a.dtype == bool:
         return stats.proportion(int(a.sum()), len(a), alpha), True
     if len(a) < 8 and np.ptp(a) == 0:
-        raise RuleError(f"`{name}` holds {len(a)} equal outcomes, from which no interval follows; give at least 8 seeds.")
+        raise TooFew(f"`{name}` holds {len(a)} equal outcomes, from which no interval follows; give at least 8 seeds.")
     return stats.mean(a, alpha), True
 
 

@@ -122,3 +122,19 @@ def test_coverage_names_every_claim(capsys):
         claims.coverage({"Theorem 1": ["C1", "C2"], "Figure 1": "skipped"})
     claims.coverage({"Theorem 1": ["C1", "C2"], "Figure 1": "not covered, because it is a sketch"})
     assert "Figure 1" in capsys.readouterr().out
+
+
+def test_few_equal_outcomes_decide_nothing_in_a_shrunk_run_and_are_refused_in_a_whole_one():
+    class Shrunk(FakeRun):
+        shrink = 1 / 64
+
+    claim = Claim("C1", "it is positive", "ours", ["numeric"], above("x", 0.0))
+    claims = Claims(Shrunk(), (claim,))
+    claims.judge("C1", x=np.ones(2))
+    assert claims.record("C1")["verdict"] == "undecided" and "shrunk" in claims.sentence("C1")
+    with pytest.raises(RuleError, match="NaN"):
+        Claims(Shrunk(), (claim,)).judge("C1", x=np.array([1.0, np.nan]))
+    whole = Claims(FakeRun(), (claim,))
+    whole.run.shrink = 1
+    with pytest.raises(RuleError, match="equal outcomes"):
+        whole.judge("C1", x=np.ones(2))
