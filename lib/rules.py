@@ -113,8 +113,10 @@ class Bound(Rule):
         sign = 1 if self.side == "above" else -1
         near, far = (e.low, e.high) if sign > 0 else (e.high, e.low)
         verdict = HOLDS if sign * (near - self.bound) > 0 else FAILS if sign * (far - self.bound) <= 0 else UNDECIDED
-        return Outcome(verdict, (_says(self.words or self.name, e, statistical, self.alpha),), _record(self.name, e),
-                       self.alpha if statistical else 0.0)
+        margin = {HOLDS: abs(near - self.bound), FAILS: abs(far - self.bound)}.get(
+            verdict, min(abs(near - self.bound), abs(far - self.bound)))
+        return Outcome(verdict, (_says(self.words or self.name, e, statistical, self.alpha),),
+                       _record(self.name, e, margin), self.alpha if statistical else 0.0)
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,11 @@ class Within(Rule):
         verdict = HOLDS if -self.tol <= low and high <= self.tol else \
             FAILS if low > self.tol or high < -self.tol else UNDECIDED
         said = f"{_says(self.words or self.name, e, statistical, self.alpha)} against {stats.number(target)}"
-        return Outcome(verdict, (said,), {**_record(self.name, e), f"target of {self.name}": target},
+        # Holding rests on the end that lies further off the target, failing on the nearer one, indecision on either.
+        far, near = self.tol - max(abs(low), abs(high)), self.tol - min(abs(low), abs(high))
+        margin = {HOLDS: abs(far), FAILS: abs(near)}.get(
+            verdict, min(abs(end - side * self.tol) for end in (low, high) for side in (-1, 1)))
+        return Outcome(verdict, (said,), {**_record(self.name, e, margin), f"target of {self.name}": target},
                        self.alpha if statistical else 0.0)
 
 
@@ -231,12 +237,19 @@ class Parts(Rule):
 
 
 def _merge(verdict: str, found: list[Outcome]) -> Outcome:
-    return Outcome(verdict, tuple(s for o in found for s in o.sentences),
-                   {k: v for o in found for k, v in o.measured.items()}, sum(o.alpha for o in found))
+    measured = {}
+    for o in found:
+        for name, record in o.measured.items():
+            known = measured.get(name)
+            if known and "margin" in known:  # a value judged by two rules is as near as the nearer threshold
+                record = {**record, "margin": min(known["margin"], record["margin"])}
+            measured[name] = record
+    return Outcome(verdict, tuple(s for o in found for s in o.sentences), measured, sum(o.alpha for o in found))
 
 
-def _record(name: str, e: stats.Interval) -> dict:
-    return {name: {"value": e.value, "low": e.low, "high": e.high, "n": e.n}}
+def _record(name: str, e: stats.Interval, margin: float) -> dict:
+    """The machine's record of a value; ``margin`` is how far its deciding end lies from the threshold."""
+    return {name: {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "margin": float(margin)}}
 
 
 def _says(words: str, e: stats.Interval, statistical: bool, alpha: float) -> str:
