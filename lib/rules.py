@@ -241,7 +241,7 @@ def _merge(verdict: str, found: list[Outcome]) -> Outcome:
     for o in found:
         for name, record in o.measured.items():
             known = measured.get(name)
-            if known and "margin" in known:  # a value judged by two rules is as near as the nearer threshold
+            if isinstance(known, dict) and "margin" in known:  # a value judged by two rules is as near as the nearer threshold
                 record = {**record, "margin": min(known["margin"], record["margin"])}
             measured[name] = record
     return Outcome(verdict, tuple(s for o in found for s in o.sentences), measured, sum(o.alpha for o in found))

@@ -38,3 +38,8 @@ def test_margin_of_an_undecided_value_is_the_way_to_the_nearest_verdict():
 def test_margin_of_a_value_that_two_rules_judge_is_the_smaller():
     assert margin(above("x", 0.0) & below("x", 1.5), x=1.0) == 0.5
     assert margin(parts(a=below("x", 1.5), b=within("x", 1.0, 0.25)), x=1.0) == 0.25
+
+
+def test_two_rules_may_share_an_exact_target():
+    rule = within("x", "exact", 0.5) & within("y", "exact", 0.5)
+    assert rule.judge({"x": 1.0, "y": 1.0, "exact": 1.25}).measured["target of y"] == 1.25
