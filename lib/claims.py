@@ -268,7 +268,11 @@ class Claims:
         used = {i: None if e is None else {"stale": e.stale, **{k: e.info.get(k) for k in
                                                                  ("device", "commit", "made", "seconds", "peak_mb")}}
                 for i, e in self.run.experiments.items()}
-        facts = {"kind": "report", "claims": records, "experiments": used, "run": vars(p)}
+        paper = self.run.paper
+        if paper is not None:
+            paper.check(set(self._claims))
+        said = paper.records({r["id"]: r for r in records}) if paper is not None else []
+        facts = {"kind": "report", "assertions": said, "claims": records, "experiments": used, "run": vars(p)}
         show.publish({"text/plain": "\n".join(lines)}, facts)
 
     def coverage(self, rows: dict[str, list[str] | str]) -> None:

@@ -15,7 +15,7 @@ from lib.errors import BookError
 from lib.modules import absolute, module_file
 
 PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
-                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules")
+                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules", "lib.assertions")
 REGISTRY = frozenset(("lib.data.sets", name) for name in ("BUNDLED", "CORPORA", "PACKAGES", "digest"))
 GUARDS = frozenset({"lib.data.pickles"})  # refuse what a file must not hold, and never change an array
 PARAMETERS = frozenset({"size", "seed", "device", "source"})

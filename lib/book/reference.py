@@ -44,7 +44,7 @@ def make(page: Page, result: results.Result, rules: dict) -> dict:
         for out in cell.get("outputs", []):
             f = results.facts(out)
             if f.get("kind") == "report":
-                facts = {"kind": "report", "claims": f["claims"]}
+                facts = {"kind": "report", "claims": f["claims"], "assertions": f.get("assertions", [])}
                 kept.append({"output_type": "display_data", "metadata": {"book": facts},
                              "data": {"text/plain": out["data"]["text/plain"]}})
         if kept:
@@ -95,7 +95,7 @@ def refresh(page: Page) -> list[str]:
     known = full_claims(page.slug)
     said += [f"{page.slug} (full) {x}" for x in flips(known["claims"] if known else [], full.summary["claims"])]
     write_file(file(page.slug), to_bytes(make(page, reduced, rules)))
-    facts = {"claims": full.summary["claims"], "experiments": full.summary["experiments"]}
+    facts = {k: full.summary[k] for k in ("claims", "assertions", "experiments")}
     write_file(paths.records(page.slug) / "claims.json", to_bytes(facts))
     return said
 
