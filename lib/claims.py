@@ -36,7 +36,8 @@ class Claim:
     id : ``C1``, ``C2``, ...; one in a chapter.
     statement : the sentence, in the paper's sense (or ours, where ``source`` says so); may hold $mathematics$.
     source : where the sentence comes from: a theorem, figure or section of the paper, or "ours".
-    evidence : kinds of evidence, of ``symbolic``, ``cited``, ``verified on box``, ``numeric``, ``timing``.
+    evidence : kinds of evidence, of ``symbolic`` (the chain is the sentence), ``cited``, ``by words`` (the chain is near it,
+        or starts where the content is), ``verified on box``, ``numeric``, ``timing``.
     rule : what decides (``lib.rules``).
     sizes : sizes at which it can be decided; at others it is pending by declaration.
     needs_hub : True where only data from a hub decides it.
@@ -156,6 +157,8 @@ class Claims:
                              f"it was given {', '.join(sorted(values)) or 'nothing'}.")
         for name, d in values.items():
             kinds = set(str(d.evidence).split(" + ")) if hasattr(d, "ok") else set()
+            if "by words" in claim.evidence:
+                kinds -= {"symbolic"}  # a claim may say less of itself than of a chain that is only near its sentence
             if kinds - set(claim.evidence):
                 raise ClaimError(f"claim {id} rests on `{name}`, whose evidence is {d.evidence}; declare "
                                  f"{', '.join(sorted(kinds - set(claim.evidence)))} among its kinds of evidence.")

@@ -175,3 +175,18 @@ def test_what_a_record_says_of_a_null():
     nulls = {id: claims.record(id)["null"] for id in ("C1", "C2", "C3", "C4", "C5")}
     assert nulls["C1"] == "owed" and nulls["C2"].startswith("none, because ") and nulls["C5"].startswith("none, because ")
     assert nulls["C3"]["verdict"] == "fails" and nulls["C4"] == {"what": "the untrained net", "said": []}
+
+
+def test_a_claim_may_say_less_of_itself_than_its_chain_but_not_more():
+    class Chain:
+        ok, evidence = True, "symbolic"
+
+    class Cited:
+        ok, evidence = True, "symbolic + cited"
+    words = Claim("C1", "s", "ours", ["by words"], proved("d"))
+    claims = Claims(FakeRun(), (words, Claim("C2", "s", "ours", ["numeric"], proved("d"))))
+    claims.judge("C1", d=Chain())
+    assert claims.record("C1")["evidence"] == ["by words"]
+    for id, d in (("C1", Cited()), ("C2", Chain())):
+        with pytest.raises(ClaimError, match="whose evidence is"):
+            Claims(FakeRun(), (words, claims["C2"])).judge(id, d=d)
