@@ -17,6 +17,7 @@ from datetime import date
 from types import SimpleNamespace
 
 from lib import evidence, paths, show
+from lib.assertions import A, Assertions
 from lib.claims import Claim, Claims
 from lib.errors import BookError
 from lib.evidence import Evidence, Recipe
@@ -137,6 +138,7 @@ class Run:
         self.device = _device(device)
         self.replay = size == "full" and os.environ.get("BOOK_MODE") == "replay" and self.shrink == 1
         self.recording = self.anew = False
+        self.paper: Assertions | None = None
         self.experiments: dict[str, Evidence | None] = {}
         self.started = (time.perf_counter(), time.process_time())
         self._places: dict[str, str] = {}
@@ -272,6 +274,11 @@ class Run:
                  f"{'has' if one else 'have'} {why}.", "pending", pending=ids, needs=needs)
         for id in ids:
             self._claims.pend(id, needs, why, shown=not self.replay)
+
+    def assertions(self, *assertions: A) -> Assertions:
+        """Declare what the paper says, before anything runs."""
+        self.paper = Assertions(assertions)
+        return self.paper
 
     def claims(self, *claims: Claim) -> Claims:
         """Declare the claims of the chapter, before anything runs."""

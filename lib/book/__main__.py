@@ -117,6 +117,14 @@ def ledger(args) -> int:
     return 0
 
 
+def power(args) -> int:
+    """Print what each judgement on seeds could have seen: its power at the smallest effect worth naming."""
+    from lib.book import power as book_power
+    for page in _chapters(args.slugs):
+        print(book_power.table(page))
+    return 0
+
+
 def data(args) -> int:
     """Fetch data packages by hash: the named ones, else those that chapters declare; then print their state."""
     from lib import data as book_data
@@ -193,7 +201,7 @@ def clean(args) -> int:
     return 0
 
 
-VERBS = {f.__name__: f for f in (build, run, test, refresh, record, ledger, data, bench, deep, teach, new, lab, clean)}
+VERBS = {f.__name__: f for f in (build, run, test, refresh, record, ledger, power, data, bench, deep, teach, new, lab, clean)}
 
 
 HANDED_ON = {"test": "pytest", "lab": "JupyterLab"}  # verbs whose arguments go to another program

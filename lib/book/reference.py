@@ -70,7 +70,7 @@ def make(page: Page, result: results.Result, rules: dict, core_seconds: dict[str
         for out in cell.get("outputs", []):
             f = results.facts(out)
             if f.get("kind") == "report":
-                facts = {"kind": "report", "claims": f["claims"]}
+                facts = {"kind": "report", "claims": f["claims"], "assertions": f.get("assertions", [])}
                 kept.append({"output_type": "display_data", "metadata": {"book": facts},
                              "data": {"text/plain": out["data"]["text/plain"]}})
         if kept:
@@ -123,7 +123,7 @@ def refresh(page: Page) -> list[str]:
     said += [f"{page.slug} (full) {x}" for x in flips(known["claims"] if known else [], full.summary["claims"])]
     seconds = {size: round(r.summary["run"]["core_seconds"]) for size, r in (("reduced", reduced), ("full", full))}
     write_file(file(page.slug), to_bytes(make(page, reduced, rules, seconds)))
-    facts = {"claims": full.summary["claims"], "experiments": full.summary["experiments"]}
+    facts = {k: full.summary[k] for k in ("claims", "assertions", "experiments")}
     write_file(paths.records(page.slug) / "claims.json", to_bytes(facts))
     return said
 
