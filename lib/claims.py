@@ -185,10 +185,10 @@ class Claims:
         else:
             o = self._outcome(claim, values, claim.looks)
             fewest = min((m["n"] for m in o.measured.values() if isinstance(m, dict) and m.get("unit")), default=FEW)
-            if fewest < FEW and not claim.few and self.run.shrink == 1:
+            if fewest < FEW and not claim.few and self.run.shrink == 1:  # a shrunk run decides nothing
                 raise ClaimError(f"claim {id} is judged on {fewest} seeds; give it {FEW} or more, or say why not as "
                                  "few=\"because ...\".")
-            of_null = self._null(claim, null, values) if null is not None else None
+            of_null = self._null(claim, null, values) if null is not None and self.run.shrink == 1 else None
             stale = {e.id: f"{e.id} since commit {e.info.get('commit')}: {', '.join(e.stale)}"
                      for e in self.run.experiments.values() if e is not None and e.stale} if claim.is_measured else {}
             said = o.sentences + tuple(f"stale, the text of {v}" for v in stale.values())
@@ -212,8 +212,8 @@ class Claims:
         if not null.keys() <= values.keys() or not values.keys() - given <= null.keys():
             raise ClaimError(f"the null of claim {claim.id} is judged on {', '.join(sorted(values.keys() - given))}; "
                              f"it was given {', '.join(sorted(null)) or 'nothing'}.")
-        o = self._outcome(claim, {k: null.get(k, v) for k, v in values.items()})
-        if o.verdict == HOLDS and self.run.shrink == 1:
+        o = claim.rule.judge({k: null.get(k, v) for k, v in values.items()})
+        if o.verdict == HOLDS:
             raise ClaimError(f"the rule of claim {claim.id} holds on its null as well ({claim.null}: "
                              f"{'; '.join(o.sentences)}), so that holding says nothing; ask for more "
                              "than the null has, or judge another number.")
