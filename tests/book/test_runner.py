@@ -99,14 +99,20 @@ def test_a_faulty_chapter_stops_the_build_and_what_stood_stays(mini, edit, fault
 
 
 def test_a_killed_build_resumes_and_two_builds_share_the_store(mini, edit):
-    edit("    \"\"\"Shifted", "    import time\n    time.sleep(1.5)\n    \"\"\"Shifted")
+    begun, go = mini / "begun", mini / "go"
+    edit("    \"\"\"Shifted", "    import pathlib\n    import time\n"
+         f"    pathlib.Path({str(begun)!r}).touch()\n"
+         f"    while not pathlib.Path({str(go)!r}).exists():\n        time.sleep(0.05)\n    \"\"\"Shifted")
     command = [sys.executable, "-m", "lib.book.job", "mini", "reduced"]
     env = runner.environment(1)
     first = subprocess.Popen(command, env=env, start_new_session=True)
-    time.sleep(3)
+    while not begun.exists():  # killed in the midst of its experiment, however slow the machine
+        assert first.poll() is None, "the job ended before its experiment began"
+        time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert results.find(chapter("mini"), "reduced") is None
+    go.touch()
     both = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [p.wait(120) for p in both] == [0, 0], [p.stderr.read() for p in both]
     assert results.find(chapter("mini"), "reduced").summary["claims"][0]["verdict"] == "holds"
