@@ -20,11 +20,15 @@ def unit(nodeid: str) -> str:
     return nodeid if Path(file).name in LONG else file
 
 
-def pytest_collection_modifyitems(session, config, items):
-    """A chapter without a reference is an error of the whole run; on a worker, long units go first, short ones last."""
+def pytest_sessionstart(session):
+    """A chapter without a reference is an error of the whole run, said before workers start (theirs would be lost)."""
     from lib.book.reference import missing
-    if any(Path(str(a)).name in ("tests", "reference") for a in config.args) and missing():
+    if any(Path(str(a)).name in ("tests", "reference") for a in session.config.args) and missing():
         raise pytest.UsageError(f"no reference for {', '.join(missing())}: run `python -m lib.book refresh`.")
+
+
+def pytest_collection_modifyitems(config, items):
+    """On a worker, long units go first and short ones last."""
     if not hasattr(config, "workerinput"):
         return
     sizes = {}

@@ -49,9 +49,11 @@ def verdicts(page: Page, size: str = "reduced", seed: int = 0, threads: int = 1,
         out = subprocess.run([sys.executable, "-m", "lib.book.deep", page.slug, size, str(seed)],
                              env=runner.environment(threads) | {"BOOK_STORE": store} | environment,
                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if out.returncode == 1 and out.stderr.strip():
+        raise CheckFailed(out.stderr.strip().splitlines()[-1])
     if out.returncode:
-        said = out.stderr.strip().splitlines() or [f"{page.slug} ({size}) ended with exit code {out.returncode}."]
-        raise CheckFailed(said[-1])
+        raise CheckFailed(f"{page.slug} ({size}) ended with {out.returncode} and no word; a negative number is the signal "
+                          "that killed it (-9: look for memory); run the check again.")
     return {c["id"]: c for c in json.loads(out.stdout.splitlines()[-1])}
 
 

@@ -6,7 +6,7 @@ from lib.book import deep, reference
 from lib.book.pages import chapters
 
 # Of the chapters whose experiments compute with torch, the two that cost least at reduced size.
-CHAPTERS = ("multiplicative-networks", "sparse-rademacher")
+CHAPTERS = ("distributed-speculative-inference", "centered-attention")
 
 
 @pytest.mark.parametrize("page", [p for p in chapters() if p.slug in CHAPTERS], ids=lambda page: page.slug)

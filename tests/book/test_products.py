@@ -99,7 +99,7 @@ def test_wrong_names_are_refused(mini, part, slug, word):
 
 
 # The two chapters that cost least at reduced size; `python -m lib.book deep` sends all of them through the pipe.
-@pytest.mark.parametrize("slug", ["multiplicative-networks", "sparse-rademacher"])
+@pytest.mark.parametrize("slug", ["distributed-speculative-inference", "centered-attention"])
 def test_the_plain_pipe_of_jupytext_and_papermill(slug, tmp_path):
     wrong = deep.plain_pipe(next(p for p in chapters() if p.slug == slug), tmp_path)
     assert not wrong, "\n".join(wrong)
