@@ -79,7 +79,7 @@ def headline(ledger: dict) -> str:
     """Counts by verdict, assertions first, pending included, in a few sentences."""
     said = [a["verdict"] for ch in ledger["chapters"] for a in ch["assertions"]]
     counts = ", ".join(f"{said.count(v)} {v}" for v in assertions.VERDICTS if v in said)
-    paper = f"{len(said)} assertions of the papers: {counts}. " if said else ""
+    paper = f"{_count(len(said), 'assertion')} of the papers: {counts}. " if said else ""
     claims = [c for ch in ledger["chapters"] for c in ch["claims"]]
     words = []
     for size in results.SIZES:
@@ -88,8 +88,12 @@ def headline(ledger: dict) -> str:
         words.append(f"{size} size: {', '.join(counts)}")
     wrong = sum(c[s]["alpha"] for c in claims for s in results.SIZES if c[s])
     owed = sum(c["null"] == "owed" for c in claims)
-    return (f"{paper}{len(claims)} claims in {len(ledger['chapters'])} chapter{'s' if len(ledger['chapters']) != 1 else ''}. "
-            f"{'; '.join(words)}. {owed} claims owe a null. Expected number of wrong statistical verdicts: {wrong:.2g}.")
+    return (f"{paper}{_count(len(claims), 'claim')} in {_count(len(ledger['chapters']), 'chapter')}. {'; '.join(words)}. "
+            f"{_count(owed, 'claim')} {'owes' if owed == 1 else 'owe'} a null. Expected number of wrong statistical verdicts: {wrong:.2g}.")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def badge(side: dict | None, stale: bool = False) -> str:

@@ -45,10 +45,12 @@ def test_the_ledger_needs_no_execution(tmp_path):
             assert c["full"] is None or {"verdict", "stale", "device"} <= c["full"].keys()
 
 
-def test_the_headline_counts_pending():
-    assert ledger.headline({"chapters": [{"claims": [{"reduced": {"verdict": "holds", "alpha": 0.001}, "full": None}]}]}) == \
-        ("1 claims in 1 chapter. reduced size: 1 holds; full size: 1 pending(full). Expected number of wrong statistical "
-         "verdicts: 0.001.")
+def test_the_headline_counts_pending_and_assertions():
+    claims = [{"reduced": {"verdict": "holds", "alpha": 0.001}, "full": None, "null": "owed"}]
+    found = {"chapters": [{"claims": claims, "assertions": [{"verdict": "open"}]}]}
+    assert ledger.headline(found) == (
+        "1 assertion of the papers: 1 open. 1 claim in 1 chapter. reduced size: 1 holds; full size: 1 pending(full). "
+        "1 claim owes a null. Expected number of wrong statistical verdicts: 0.001.")
 
 
 def test_course_packs(tmp_path, monkeypatch):

@@ -240,10 +240,9 @@ def test_search_works_from_disk(browser, site):
 @pytest.mark.parametrize("page", PAGES)
 def test_both_sizes_of_every_claim_stand_on_the_page_and_in_the_ledger(site, page):
     text, ledger = (site / page).read_text(), (site / "book/ledger.html").read_text()
-    rows = re.findall(r'<th scope="row"><a href="#verdict-(C\w+)-reduced">.*?</tr>', text, flags=re.S)
+    rows = re.findall(r'<th scope="row"><a href="#verdict-(C\w+)-reduced">(.*?)</tr>', text, flags=re.S)
     assert len(rows) >= 5, f"{page} shows {len(rows)} claims in its table; a chapter has five at least"
-    for id in rows:
-        row = re.search(rf'href="#verdict-{id}-reduced".*?</tr>', text, flags=re.S)[0]
+    for id, row in rows:
         assert row.count("book-badge") == 2, f"{page}: the row of {id} must show its verdict at both sizes"
         assert f"#verdict-{id}-reduced" in ledger, f"the ledger does not link to {id} of {page}"
         assert f'id="verdict-{id}-reduced"' in text, f"{page}: nothing stands where the links to {id} lead"
