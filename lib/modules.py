@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 from pathlib import Path
 
 LIB = Path(__file__).resolve().parent
@@ -43,12 +44,23 @@ def _named(text: str, where: str) -> tuple[tuple[str, ...], bool]:
     return tuple(m for m in found if m == "lib" or m.startswith("lib.")), is_lazy
 
 
-def modules_reached(code: str) -> list[Path]:
+def _state() -> tuple:
+    """Name, time and size of all files of ``lib``: what must be the same for a walk to be remembered."""
+    return LIB, tuple((f.path, (s := f.stat()).st_mtime_ns, s.st_size) for folder, _, _ in os.walk(LIB)
+                      for f in os.scandir(folder) if f.name.endswith(".py"))
+
+
+def modules_reached(code: str) -> tuple[Path, ...]:
     """Files of ``lib`` that a page's code imports, through others and with the packages that hold them.
 
     A package that hands out names lazily reaches all its modules. A module's siblings are not reached: what one chapter
     does not import never makes its result anew.
     """
+    return _reached(code, _state())
+
+
+@functools.lru_cache(maxsize=256)
+def _reached(code: str, state: tuple) -> tuple[Path, ...]:
     seen: set[str] = set()
     files: set[Path] = set()
     todo = list(_named(code, "")[0])
@@ -65,4 +77,4 @@ def modules_reached(code: str) -> list[Path]:
         todo += [name.rpartition(".")[0], *named]
         if is_lazy and file.name == "__init__.py":
             todo += [f"{name}.{f.stem}" for f in file.parent.glob("*.py") if f.name != "__init__.py"]
-    return sorted(files)
+    return tuple(sorted(files))

@@ -4,11 +4,14 @@ A rule is declared before anything runs. Its sentence is generated from it, and 
 
 - a scalar is taken as exact;
 - a vector of numbers is one outcome a seed: its mean is judged by Student's interval;
-- a vector of booleans is one trial a seed: their share is judged by the Clopper-Pearson interval;
+- a vector of booleans is one independent trial each: their share is judged by the Clopper-Pearson interval;
+- a table of booleans [seed, trial] has trials that may hang together within a seed: seeds are what is counted
+  (``stats.clustered``); numbers that are booleans in disguise (0.0 and 1.0, nothing else) are refused;
 - a derivation (``lib.steps``) counts as proved when each of its steps was.
 
 The interval has confidence ``1 - alpha``: where the rule is statistical, ``alpha`` is the probability of a false
-verdict.
+verdict. With ``looks`` each value is judged at these numbers of seeds, each look at an equal part of alpha, and the first
+decision counts.
 """
 
 import hashlib
@@ -21,11 +24,16 @@ from lib import stats
 from lib.errors import BookError
 
 ALPHA = 1e-3
+FEW = 8  # below so many seeds a claim gives its reason
 HOLDS, FAILS, PARTIAL, UNDECIDED = "holds", "fails", "partial", "undecided"
 
 
 class RuleError(BookError):
     """A measurement that a rule cannot judge."""
+
+
+class TooFew(RuleError):
+    """Outcomes from which no interval follows, since they are few and equal."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,18 @@ class Rule:
         """The criterion in words."""
         raise NotImplementedError
 
-    def judge(self, values: dict) -> Outcome:
+    def leaves(self) -> list["Rule"]:
+        """The rules that this one is made of."""
+        return [self]
+
+    def judge(self, values: dict, looks: tuple[int, ...] = ()) -> Outcome:
         """Verdict on the values; raises RuleError when one is missing, NaN or of the wrong kind."""
         raise NotImplementedError
 
 
-def estimate(name: str, value, alpha: float) -> tuple[stats.Interval, bool]:
-    """A value with its interval, and whether it is statistical. Raises RuleError on what is no measurement."""
+def estimate(name: str, value, alpha: float) -> tuple[stats.Interval, str]:
+    """A value with its interval, and what that counts: the "mean" over seeds, the share of "trials" or of "seeds", or
+    nothing where the value is exact. Raises RuleError on what is no measurement."""
     a = np.asarray(value)
     if a.dtype == object or a.dtype.kind not in "biuf":
         raise RuleError(f"`{name}` is no number but {type(value).__name__}; judge numbers, booleans or derivations.")
@@ -75,22 +88,58 @@ def estimate(name: str, value, alpha: float) -> tuple[stats.Interval, bool]:
         raise RuleError(f"`{name}` holds NaN, infinity or nothing; that is no measurement. Mend it, or leave such "
                         "outcomes out on purpose and say so.")
     if a.ndim == 0:
-        return stats.Interval(float(a), float(a), float(a), 1), False
-    if a.ndim > 1 or len(a) < 2:
-        raise RuleError(f"`{name}` has shape {a.shape}; give one number, or one outcome a seed for two seeds or more.")
+        return stats.Interval(float(a), float(a), float(a), 1), ""
+    if len(a) < 2 or a.ndim > 1 and (a.dtype != bool or a.ndim > 2):
+        raise RuleError(f"`{name}` has shape {a.shape}; give one number, one outcome a seed for two seeds or more, or "
+                        "booleans [seed, trial].")
     if a.dtype == bool:
-        return stats.proportion(int(a.sum()), len(a), alpha), True
-    if len(a) < 8 and np.ptp(a) == 0:
-        raise RuleError(f"`{name}` holds {len(a)} equal outcomes, from which no interval follows; give at least 8 seeds.")
-    return stats.mean(a, alpha), True
+        if a.ndim == 2:
+            return stats.clustered(a, alpha), "seeds"
+        return stats.proportion(int(a.sum()), len(a), alpha), "trials"
+    if a.dtype.kind == "f" and set(np.unique(a)) == {0.0, 1.0}:
+        raise RuleError(f"`{name}` holds nothing but 0.0 and 1.0, which Student's interval does not fit; give the booleans "
+                        "themselves, [trial] or [seed, trial], or counts as whole numbers.")
+    if len(a) < FEW and np.ptp(a) == 0:
+        raise TooFew(f"`{name}` holds {len(a)} equal outcomes, from which no interval follows; give at least {FEW} seeds.")
+    return stats.mean(a, alpha), "mean"
 
 
-def _decide(low: float, high: float, inside: bool) -> str:
-    return HOLDS if inside else UNDECIDED if low < high else FAILS
+class Measured(Rule):
+    """A rule on one value ``name`` with its own ``alpha``: the kind that looks at seeds."""
+
+    name: str
+    words: str
+    alpha: float
+    effect: float | None
+
+    def compare(self, e: stats.Interval, values: dict) -> tuple[str, float]:
+        """Verdict on an interval, and how far the end that decides lies from the threshold."""
+        raise NotImplementedError
+
+    def judge(self, values: dict, looks: tuple[int, ...] = ()) -> Outcome:
+        value, said = np.asarray(values[self.name]), ""
+        if value.ndim == 0 or not looks:
+            e, unit = estimate(self.name, values[self.name], self.alpha)
+            verdict, margin = self.compare(e, values)
+            alpha = self.alpha
+        else:
+            if len(value) not in looks:
+                raise RuleError(f"`{self.name}` has {len(value)} outcomes and the claim looks at "
+                                f"{', '.join(map(str, looks))}; give as many as at one of its looks.")
+            alpha = self.alpha / len(looks)
+            for i, n in enumerate(looks):
+                e, unit = estimate(self.name, value[:n], alpha)
+                verdict, margin = self.compare(e, values)
+                said = f", look {i + 1} of {len(looks)}"
+                if verdict != UNDECIDED or n == len(value):
+                    break
+        record = {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "margin": float(margin), "unit": unit}
+        words = _says(self.words or self.name, e, bool(unit), alpha, said)
+        return Outcome(verdict, (words,), {self.name: record}, self.alpha if unit else 0.0)
 
 
 @dataclass(frozen=True)
-class Bound(Rule):
+class Bound(Measured):
     """``name`` below or above a number."""
 
     name: str
@@ -98,6 +147,7 @@ class Bound(Rule):
     side: str
     words: str = ""
     alpha: float = ALPHA
+    effect: float | None = None
 
     def spec(self) -> list:
         return [self.side, self.name, self.bound, self.alpha]
@@ -108,19 +158,16 @@ class Bound(Rule):
     def sentence(self) -> str:
         return f"{self.words or self.name} {self.side} {stats.number(self.bound)}"
 
-    def judge(self, values: dict) -> Outcome:
-        e, statistical = estimate(self.name, values[self.name], self.alpha)
+    def compare(self, e: stats.Interval, values: dict) -> tuple[str, float]:
         sign = 1 if self.side == "above" else -1
-        near, far = (e.low, e.high) if sign > 0 else (e.high, e.low)
-        verdict = HOLDS if sign * (near - self.bound) > 0 else FAILS if sign * (far - self.bound) <= 0 else UNDECIDED
-        margin = {HOLDS: abs(near - self.bound), FAILS: abs(far - self.bound)}.get(
-            verdict, min(abs(near - self.bound), abs(far - self.bound)))
-        return Outcome(verdict, (_says(self.words or self.name, e, statistical, self.alpha),),
-                       _record(self.name, e, margin), self.alpha if statistical else 0.0)
+        near, far = (sign * (end - self.bound) for end in ((e.low, e.high) if sign > 0 else (e.high, e.low)))
+        if near > 0:
+            return HOLDS, near
+        return (FAILS, -far) if far <= 0 else (UNDECIDED, min(-near, far))
 
 
 @dataclass(frozen=True)
-class Within(Rule):
+class Within(Measured):
     """``name`` within ``tol`` of a number or of another value."""
 
     name: str
@@ -128,6 +175,7 @@ class Within(Rule):
     tol: float
     words: str = ""
     alpha: float = ALPHA
+    effect: float | None = None
 
     def spec(self) -> list:
         return ["within", self.name, self.target, self.tol, self.alpha]
@@ -139,25 +187,29 @@ class Within(Rule):
         target = self.target if isinstance(self.target, str) else stats.number(self.target)
         return f"{self.words or self.name} within {stats.number(self.tol)} of {target}"
 
-    def judge(self, values: dict) -> Outcome:
-        target = self.target
-        if isinstance(target, str):
-            target, is_random = estimate(target, values[target], self.alpha)
-            if is_random:
-                raise RuleError(f"`{self.target}` is the target of a rule and must be one exact number; "
-                                "judge the paired differences instead.")
-            target = target.value
-        e, statistical = estimate(self.name, values[self.name], self.alpha)
+    def compare(self, e: stats.Interval, values: dict) -> tuple[str, float]:
+        target = self._target(values)
         low, high = e.low - target, e.high - target
-        verdict = HOLDS if -self.tol <= low and high <= self.tol else \
-            FAILS if low > self.tol or high < -self.tol else UNDECIDED
-        said = f"{_says(self.words or self.name, e, statistical, self.alpha)} against {stats.number(target)}"
-        # Holding rests on the end that lies further off the target, failing on the nearer one, indecision on either.
-        far, near = self.tol - max(abs(low), abs(high)), self.tol - min(abs(low), abs(high))
-        margin = {HOLDS: abs(far), FAILS: abs(near)}.get(
-            verdict, min(abs(end - side * self.tol) for end in (low, high) for side in (-1, 1)))
-        return Outcome(verdict, (said,), {**_record(self.name, e, margin), f"target of {self.name}": target},
-                       self.alpha if statistical else 0.0)
+        inside, outside = self.tol - max(abs(low), abs(high)), max(low, -high) - self.tol
+        if inside >= 0:
+            return HOLDS, inside
+        if outside > 0:
+            return FAILS, outside
+        return UNDECIDED, min(abs(end - side * self.tol) for end in (low, high) for side in (-1, 1))
+
+    def _target(self, values: dict) -> float:
+        if not isinstance(self.target, str):
+            return self.target
+        target, unit = estimate(self.target, values[self.target], self.alpha)
+        if unit:
+            raise RuleError(f"`{self.target}` is the target of a rule and must be one exact number; "
+                            "judge the paired differences instead.")
+        return target.value
+
+    def judge(self, values: dict, looks: tuple[int, ...] = ()) -> Outcome:
+        target, o = self._target(values), super().judge(values, looks)
+        return Outcome(o.verdict, (f"{o.sentences[0]} against {stats.number(target)}",),
+                       {**o.measured, f"target of {self.name}": target}, o.alpha)
 
 
 @dataclass(frozen=True)
@@ -176,7 +228,7 @@ class Proved(Rule):
     def sentence(self) -> str:
         return f"{self.words or f'derivation `{self.name}`'} proved step by step"
 
-    def judge(self, values: dict) -> Outcome:
+    def judge(self, values: dict, looks: tuple[int, ...] = ()) -> Outcome:
         d = values[self.name]
         if not hasattr(d, "ok") or not hasattr(d, "evidence"):
             raise RuleError(f"`{self.name}` is no derivation but {type(d).__name__}; give what steps.derive returned.")
@@ -200,8 +252,11 @@ class All(Rule):
     def sentence(self) -> str:
         return "; and ".join(r.sentence() for r in self.rules)
 
-    def judge(self, values: dict) -> Outcome:
-        found = [r.judge(values) for r in self.rules]
+    def leaves(self) -> list[Rule]:
+        return [leaf for r in self.rules for leaf in r.leaves()]
+
+    def judge(self, values: dict, looks: tuple[int, ...] = ()) -> Outcome:
+        found = [r.judge(values, looks) for r in self.rules]
         verdicts = {o.verdict for o in found}
         worst = next((v for v in (FAILS, PARTIAL, UNDECIDED) if v in verdicts), HOLDS)
         return _merge(worst, found)
@@ -209,7 +264,7 @@ class All(Rule):
 
 @dataclass(frozen=True)
 class Parts(Rule):
-    """Named parts, judged one by one: *partial* when some hold and some fail."""
+    """Named parts, judged one by one: *partial* when some hold and some fail, *fails* when some fail and none holds."""
 
     parts: tuple[tuple[str, Rule], ...]
 
@@ -222,15 +277,16 @@ class Parts(Rule):
     def sentence(self) -> str:
         return "; ".join(f"{n}: {r.sentence()}" for n, r in self.parts)
 
-    def judge(self, values: dict) -> Outcome:
-        found = [(n, r.judge(values)) for n, r in self.parts]
+    def leaves(self) -> list[Rule]:
+        return [leaf for _, r in self.parts for leaf in r.leaves()]
+
+    def judge(self, values: dict, looks: tuple[int, ...] = ()) -> Outcome:
+        found = [(n, r.judge(values, looks)) for n, r in self.parts]
         verdicts = {o.verdict for _, o in found}
-        if len(verdicts) == 1:
-            verdict = verdicts.pop()
-        elif HOLDS in verdicts and FAILS in verdicts or PARTIAL in verdicts:
+        if PARTIAL in verdicts or {HOLDS, FAILS} <= verdicts:
             verdict = PARTIAL
-        else:
-            verdict = UNDECIDED
+        else:  # an undecided part hides neither a refutation nor the lack of one
+            verdict = next((v for v in (FAILS, UNDECIDED) if v in verdicts), HOLDS)
         named = [Outcome(o.verdict, tuple(f"{n} {o.verdict} ({s})" for s in o.sentences), o.measured, o.alpha)
                  for n, o in found]
         return _merge(verdict, named)
@@ -241,38 +297,41 @@ def _merge(verdict: str, found: list[Outcome]) -> Outcome:
     for o in found:
         for name, record in o.measured.items():
             known = measured.get(name)
-            if known and "margin" in known:  # a value judged by two rules is as near as the nearer threshold
+            if isinstance(known, dict) and "margin" in known:  # judged by two rules: the nearer threshold
                 record = {**record, "margin": min(known["margin"], record["margin"])}
             measured[name] = record
     return Outcome(verdict, tuple(s for o in found for s in o.sentences), measured, sum(o.alpha for o in found))
 
 
-def _record(name: str, e: stats.Interval, margin: float) -> dict:
-    """The machine's record of a value; ``margin`` is how far its deciding end lies from the threshold."""
-    return {name: {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "margin": float(margin)}}
-
-
-def _says(words: str, e: stats.Interval, statistical: bool, alpha: float) -> str:
+def _says(words: str, e: stats.Interval, statistical: bool, alpha: float, look: str) -> str:
     if not statistical:
         return f"{words} = {stats.number(e.value)}"
     confidence = f"{100 * (1 - alpha):.4g} %"
     return (f"{words} = {stats.number(e.value)} "
-            f"({confidence} interval {stats.number(e.low)} to {stats.number(e.high)}, n = {e.n})")
+            f"({confidence} interval {stats.number(e.low)} to {stats.number(e.high)}, n = {e.n}{look})")
 
 
-def below(name: str, bound: float, words: str = "", alpha: float = ALPHA) -> Rule:
-    """The value ``name`` (or its mean over seeds) lies below ``bound``."""
-    return Bound(name, float(bound), "below", words, alpha)
+def below(name: str, bound: float, words: str = "", alpha: float = ALPHA, effect: float | None = None) -> Rule:
+    """The value ``name`` (or its mean over seeds) lies below ``bound``.
+
+    ``effect`` is the smallest distance of the true value from the bound that is worth naming; ``python -m lib.book power``
+    says with which probability the rule sees it.
+    """
+    return Bound(name, float(bound), "below", words, alpha, effect)
 
 
-def above(name: str, bound: float, words: str = "", alpha: float = ALPHA) -> Rule:
-    """The value ``name`` (or its mean, or its share of true outcomes) lies above ``bound``."""
-    return Bound(name, float(bound), "above", words, alpha)
+def above(name: str, bound: float, words: str = "", alpha: float = ALPHA, effect: float | None = None) -> Rule:
+    """The value ``name`` (or its mean, or its share of true outcomes) lies above ``bound``; ``effect`` as in ``below``."""
+    return Bound(name, float(bound), "above", words, alpha, effect)
 
 
-def within(name: str, target: float | str, tol: float, words: str = "", alpha: float = ALPHA) -> Rule:
-    """The value ``name`` lies within ``tol`` of ``target``, a number or the name of an exact value."""
-    return Within(name, target, float(tol), words, alpha)
+def within(name: str, target: float | str, tol: float, words: str = "", alpha: float = ALPHA,
+           effect: float | None = None) -> Rule:
+    """The value ``name`` lies within ``tol`` of ``target``, a number or the name of an exact value.
+
+    ``effect`` is the smallest distance beyond the tolerance that is worth naming.
+    """
+    return Within(name, target, float(tol), words, alpha, effect)
 
 
 def proved(name: str, words: str = "") -> Rule:
@@ -281,5 +340,5 @@ def proved(name: str, words: str = "") -> Rule:
 
 
 def parts(**rules: Rule) -> Rule:
-    """Named parts: *partial* when some hold and some fail."""
+    """Named parts: *partial* when some hold and some fail, *fails* when some fail and none holds."""
     return Parts(tuple(rules.items()))

@@ -1,12 +1,15 @@
 """One run of a chapter: its size, seed and device, and the way of its experiments."""
 
 import inspect
+import json
 import os
 import platform
 import re
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from datetime import date
 from types import SimpleNamespace
 
 from lib import evidence, paths, show
+from lib.assertions import A, Assertions
 from lib.claims import Claim, Claims
 from lib.errors import BookError
 from lib.evidence import Evidence, Recipe
@@ -133,6 +137,7 @@ class Run:
         self.shrink = shrink if size == "full" else 1.0
         self.device = _device(device)
         self.replay = size == "full" and os.environ.get("BOOK_MODE") == "replay" and self.shrink == 1
+        self.paper: Assertions | None = None
         self.experiments: dict[str, Evidence | None] = {}
         self.started = (time.perf_counter(), time.process_time())
         self._places: dict[str, str] = {}
@@ -260,6 +265,11 @@ class Run:
         for id in ids:
             self._claims.pend(id, needs, why, shown=not self.replay)
 
+    def assertions(self, *assertions: A) -> Assertions:
+        """Declare what the paper says, before anything runs."""
+        self.paper = Assertions(assertions)
+        return self.paper
+
     def claims(self, *claims: Claim) -> Claims:
         """Declare the claims of the chapter, before anything runs."""
         self._claims = Claims(self, claims)
@@ -321,7 +331,8 @@ class Call:
         if self.device is not None:
             params["device"] = self.device
         start = time.perf_counter()
-        result = evidence.arrays(self.recipe.id, self.fn(**params))
+        with sign_of_life(self._words(k), self._expected(piece)):
+            result = evidence.arrays(self.recipe.id, self.fn(**params))
         info = {"seconds": round(time.perf_counter() - start, 2), "peak_mb": peak_mb(self.device or "cpu"),
                 "device": device_words(self.device or "cpu"), "versions": evidence.versions(), "commit": commit(),
                 "made": date.today().isoformat(), "size": self.run.size, "shrink": self.run.shrink}
@@ -330,12 +341,21 @@ class Call:
         evidence.forget(piece, self.kind)
         return evidence.keep(piece, self.kind, result, info)
 
+    def _words(self, k: int) -> str:
+        return f"{self.recipe.id}, block {k + 1} of {len(self.recipe.blocks)}" if self.recipe.blocks else self.recipe.id
+
+    def _expected(self, piece: Recipe) -> float | None:
+        """Seconds that the piece should take at full size, by what was recorded."""
+        file = evidence.record_file(piece.slug, piece.id)
+        if self.run.size != "full" or self.run.shrink < 1 or not file.is_file():
+            return None
+        info = json.loads(file.read_text(encoding="utf-8"))
+        seeds = [len(params.get("seeds", [0])) for params in (piece.params, info["recipe"]["params"])]
+        return info["seconds"] * seeds[0] / seeds[1]
+
     def evidence(self) -> Evidence:
         """Evidence of all blocks: what is there, and the rest computed."""
-        found = self.found()
-        bar = progress(range(len(found)), f"{self.recipe.id}, blocks of seeds") if self.recipe.blocks else [0]
-        pieces = [found[k] or self.compute(k) for k in bar]
-        return self.join(pieces)
+        return self.join([piece or self.compute(k) for k, piece in enumerate(self.found())])
 
     def join(self, pieces: list[Evidence]) -> Evidence:
         """Evidence of the experiment from that of its blocks, or of the first of them."""
@@ -347,10 +367,38 @@ def _digest(name: str) -> str:
     return digest(name)
 
 
-def progress(iterable, description: str, total: int | None = None):
-    """A progress bar in a terminal and in JupyterLab, silent in headless runs (``TQDM_DISABLE=1``)."""
-    from tqdm.auto import tqdm
-    return tqdm(iterable, desc=description, total=total, leave=False)
+@contextmanager
+def sign_of_life(id: str, expected: float | None = None):
+    """While an experiment computes: one line with the seconds so far (of about ``expected``), gone when it is done.
+
+    Someone must be there to see it: in a terminal, or in a front end that says which cell it runs, as JupyterLab does and
+    papermill and nbval do not. ``TQDM_DISABLE=1`` silences it.
+    """
+    shell = show.shell()
+    parent = getattr(shell, "parent_header", None)
+    live = sys.stderr.isatty() if parent is None else bool((parent.get("metadata") or {}).get("cellId"))
+    if not live or os.environ.get("TQDM_DISABLE"):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without ipywidgets tqdm warns, and writes text
+        from tqdm.auto import tqdm
+    words = f"{id}: computing… {{n:.0f}} s" + (f" of about {expected:.0f} s" if expected else "")
+    done, start = threading.Event(), time.perf_counter()
+    with tqdm(bar_format=words, leave=False, delay=1, miniters=0, disable=False) as bar:
+
+        def tick() -> None:
+            # Once a second, beside the experiment; a short one ends before the first line.
+            while not done.wait(1):
+                bar.update(time.perf_counter() - start - bar.n)
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def _device(name: str) -> str:

@@ -16,9 +16,14 @@ from lib.errors import BookError
 from lib.modules import absolute, module_file
 
 PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
-                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules")
+                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules", "lib.assertions")
+# What grows with other chapters; a recipe holds the hash of what it reads.
 REGISTRY = frozenset(("lib.data.sets", name) for name in ("BUNDLED", "CORPORA", "PACKAGES", "digest"))
-GUARDS = frozenset({"lib.data.pickles"})  # refuse what a file must not hold, and never change an array
+# They find files by hash and refuse what these must not hold; what they hand on, its hash in the recipe decides.
+GUARDS = ("lib.data.pickles", "lib.data.packages", "lib.data.bounded", "lib.data.errors")
+# The lines that import the readers of archives: the standard library's, or those with limits that read the same bytes.
+READERS = frozenset({("lib.data.sets", "gzip"), ("lib.data.sets", "zipfile"), ("lib.data.kanji_strokes", "zipfile"),
+                     ("lib.data.hub", "gzip"), ("lib.data.hub", "tarfile")})
 PARAMETERS = frozenset({"size", "seed", "device", "source"})
 MUTATORS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault",
                       "popitem", "add", "discard", "fill", "put", "resize", "fill_", "copy_", "zero_", "add_", "mul_"})
@@ -158,8 +163,13 @@ def module_scope(name: str) -> Scope:
 
 
 def is_presentation(module: str) -> bool:
-    """True for modules that present evidence and never make it."""
-    return any(module == m or module.startswith(m + ".") for m in PRESENTATION)
+    """True for modules that present evidence, or guard what it reads, and never make it."""
+    return _under(module, PRESENTATION + GUARDS)
+
+
+def _under(module: str, names: tuple[str, ...]) -> bool:
+    """True for one of the modules, or a module inside one."""
+    return any(module == m or module.startswith(m + ".") for m in names)
 
 
 def _imports(node: ast.AST, where: str) -> dict[str, tuple[str, str | None]]:
@@ -220,7 +230,7 @@ class _Walk:
         if (where, name) in self.bound:
             return self.bound[where, name]
         keys = self.bound[where, name] = set()
-        if (where, name) in REGISTRY or where in GUARDS:
+        if (where, name) in REGISTRY | READERS or _under(where, GUARDS):
             return keys
         if where == PAGE and name in PARAMETERS:
             raise SourceError(f"{self.who} reads `{name}`, directly or through another name of the page; "

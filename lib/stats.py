@@ -56,6 +56,49 @@ def proportion(successes: int, n: int, alpha: float = 1e-3) -> Interval:
     return Interval(successes / n, float(low), float(high), n)
 
 
+def trials(share, n: int) -> np.ndarray:
+    """Booleans [seed, trial] behind shares [seed] of ``n`` trials each, for evidence that kept the shares alone."""
+    counts = np.asarray(share, dtype=float) * n
+    whole = np.rint(counts)
+    if whole.ndim != 1 or not np.allclose(counts, whole, atol=1e-3) or (whole < 0).any() or (whole > n).any():
+        raise ValueError(f"these are no shares of {n} trials each; give the number of trials that they were taken over.")
+    return np.arange(n) < whole[:, None]
+
+
+def clustered(x, alpha: float = 1e-3) -> Interval:
+    """Share of true outcomes in booleans [seed, trial] when trials of one seed may hang together in any way.
+
+    Seeds are independent, and what one contributes lies in [0, 1]. Sums of such numbers leave their mean no more often
+    than e times as often as a binomial count does (Bentkus 2004, Annals of Probability 32, 1650), so the Clopper-Pearson
+    interval of the sum over seeds, rounded outwards to whole seeds, at ``alpha / e`` has confidence ``1 - alpha``.
+    """
+    x = np.asarray(x)
+    if x.ndim != 2 or x.dtype != bool or not x.size:
+        raise ValueError(f"a share over seeds needs booleans [seed, trial], not {x.dtype} of shape {x.shape}.")
+    n, total = len(x), float(x.mean(1).sum())
+    low, high = (proportion(min(n, max(0, math.floor(k))), n, alpha / math.e)
+                 for k in (total + 1e-9, math.ceil(total - 1e-9)))
+    return Interval(total / n, low.low, high.high, n)
+
+
+def power_of_mean(distance: float, sd: float, n: int, alpha: float = 1e-3) -> float:
+    """Probability that Student's interval of ``n`` normal outcomes leaves out a threshold ``distance`` below the mean."""
+    from scipy import stats
+    if distance <= 0 or n < 2:
+        return 0.0
+    if sd == 0:
+        return 1.0
+    return float(stats.nct.sf(stats.t.ppf(1 - alpha / 2, n - 1), n - 1, distance * math.sqrt(n) / sd))
+
+
+def power_of_share(p: float, bound: float, n: int, alpha: float = 1e-3) -> float:
+    """Probability that the Clopper-Pearson interval of ``n`` trials of rate ``p`` lies above ``bound``."""
+    from scipy import stats
+    k = np.arange(n + 1)
+    low = np.where(k > 0, stats.beta.ppf(alpha / 2, np.maximum(k, 1), n - k + 1), 0.0)
+    return float(stats.binom.pmf(k, n, p)[low > bound].sum())
+
+
 def kl(q: float, p: float) -> float:
     """Relative entropy of a coin of bias ``q`` to one of bias ``p`` in (0, 1), in nats."""
     return (q * math.log(q / p) if q else 0.0) + ((1 - q) * math.log((1 - q) / (1 - p)) if q < 1 else 0.0)

@@ -1,4 +1,4 @@
-"""Guards that hold for the whole run, and a small book to break in peace."""
+"""Guards that hold for the whole run, how tests share the workers, and a small book to break in peace."""
 
 import shutil
 from pathlib import Path
@@ -8,12 +8,58 @@ import pytest
 HERE = Path(__file__).parent
 TOC = "format: jb-book\nroot: book/index\nchapters:\n- file: book/part/mini\n"
 
+# Files whose tests are long and need nothing of each other, and about how many core-seconds one of them takes. Only
+# the order of the numbers counts: such tests are dealt out one by one, the longest first.
+LONG = {"test_full_path.py": 60, "test_processors.py": 50, "test_products.py": 30, "test_site.py": 30, "test_runner.py": 10}
+NOTEBOOK = 40  # likewise for all cells of one notebook, which need each other
 
-def pytest_collection_modifyitems(session, config, items):
-    """A chapter without a reference is an error of the whole run."""
+
+def unit(nodeid: str) -> str:
+    """What one worker runs in one piece: a long test, or all of a file (of a notebook: its cells, in order)."""
+    file = nodeid.partition("::")[0]
+    return nodeid if Path(file).name in LONG else file
+
+
+def pytest_sessionstart(session):
+    """A chapter without a reference is an error of the whole run, said before workers start (theirs would be lost)."""
     from lib.book.reference import missing
-    if any(Path(str(a)).name in ("tests", "reference") for a in config.args) and missing():
+    if any(Path(str(a)).name in ("tests", "reference") for a in session.config.args) and missing():
         raise pytest.UsageError(f"no reference for {', '.join(missing())}: run `python -m lib.book refresh`.")
+
+
+def pytest_collection_modifyitems(config, items):
+    """On a worker, long units go first and short ones last."""
+    if not hasattr(config, "workerinput"):
+        return
+    sizes = {}
+    for item in items:
+        sizes[unit(item.nodeid)] = sizes.get(unit(item.nodeid), 0) + 1
+
+    def length(item) -> tuple[int, int]:
+        # known seconds, then the number of tests; the sort is stable, so files and notebooks keep their inner order
+        known = NOTEBOOK if item.path.suffix == ".ipynb" else LONG.get(item.path.name, 0)
+        return known, sizes[unit(item.nodeid)]
+    items.sort(key=length, reverse=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With ``-n`` and no other ``--dist``: each worker takes the next unit in the order of the collection.
+
+    pytest-xdist sends a worker its next unit when two tests or fewer are left to it, so at most one unit waits behind
+    a running one. Its own ``loadgroup`` would do the same, but adds the group to each test's name, which then can be
+    neither pasted into a command nor found by ``--last-failed``.
+    """
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Units(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    config.option.loadscopereorder = False  # it would sort by the number of tests alone
+    return Units(config, log)
 
 
 @pytest.fixture(autouse=True)

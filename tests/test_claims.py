@@ -8,7 +8,7 @@ from lib.rules import RuleError
 
 
 class FakeRun:
-    size, experiments = "reduced", {}
+    size, experiments, shrink = "reduced", {}, 1
 
 
 def outcome(rule, **values):
@@ -122,3 +122,85 @@ def test_coverage_names_every_claim(capsys):
         claims.coverage({"Theorem 1": ["C1", "C2"], "Figure 1": "skipped"})
     claims.coverage({"Theorem 1": ["C1", "C2"], "Figure 1": "not covered, because it is a sketch"})
     assert "Figure 1" in capsys.readouterr().out
+
+
+def test_few_equal_outcomes_decide_nothing_in_a_shrunk_run_and_are_refused_in_a_whole_one():
+    class Shrunk(FakeRun):
+        shrink = 1 / 64
+
+    claim = Claim("C1", "it is positive", "ours", ["numeric"], above("x", 0.0))
+    claims = Claims(Shrunk(), (claim,))
+    claims.judge("C1", x=np.ones(2))
+    assert claims.record("C1")["verdict"] == "undecided" and "shrunk" in claims.sentence("C1")
+    with pytest.raises(RuleError, match="NaN"):
+        Claims(Shrunk(), (claim,)).judge("C1", x=np.array([1.0, np.nan]))
+    with pytest.raises(RuleError, match="equal outcomes"):
+        Claims(FakeRun(), (claim,)).judge("C1", x=np.ones(2))
+
+
+def measured_claim(**kw):
+    rule = below("slope", 0.0) & within("slope", "exact", 0.5)
+    return Claim("C1", "the slope is negative", "ours", ["numeric"], rule, **kw)
+
+
+def test_a_null_is_measured_said_and_recorded(capsys):
+    claims = Claims(FakeRun(), (measured_claim(null="the same walk at half its rate"),))
+    for null in (dict(slope=-9.0, exact=-4.0), dict(slope=0.25)):
+        claims.judge("C1", slope=-1.0, exact=-1.2, null=null)
+        assert claims.record("C1")["null"]["measured"]["target of slope"] == null.get("exact", -1.2)
+    found = claims.record("C1")
+    assert found["verdict"] == "holds" and found["null"]["what"] == "the same walk at half its rate"
+    assert found["null"]["verdict"] == "fails" and found["null"]["measured"]["slope"]["value"] == 0.25
+    assert "Null (the same walk at half its rate) fails: slope = 0.25" in capsys.readouterr().out
+
+
+def test_a_rule_that_holds_on_its_null_is_refused_and_the_verdict_before_stays():
+    claims = Claims(FakeRun(), (measured_claim(null="the same walk at half its rate"),))
+    seen = []
+    for slope in (0.5, -1.0):
+        try:
+            claims.judge("C1", slope=-1.0, exact=-1.2, null=dict(slope=slope))
+        except ClaimError as e:
+            seen.append(str(e))
+    assert len(seen) == 1 and "holds on its null as well (the same walk" in seen[0] and "\n" not in seen[0]
+    assert claims.record("C1")["null"]["measured"]["slope"]["value"] == 0.5
+
+
+@pytest.mark.parametrize("null, given, word", [
+    ("the untrained net", None, "without one"), ("owed", {"slope": 1.0}, "with one"), ("", {"slope": 1.0}, "with one"),
+    ("none, because all cases are enumerated", {"slope": 1.0}, "with one"),
+    ("the untrained net", {}, "judged on slope"), ("the untrained net", {"slope": 1.0, "x": 2.0}, "judged on slope")])
+def test_declared_and_given_nulls_must_agree(null, given, word):
+    with pytest.raises(ClaimError, match=word):
+        Claims(FakeRun(), (measured_claim(null=null),)).judge("C1", slope=-1.0, exact=-1.2, null=given)
+
+
+def test_what_a_record_says_of_a_null():
+    class Fake:
+        ok, evidence = True, "symbolic"
+    pure = Claim("C2", "s", "ours", ["symbolic"], proved("d"))
+    both = Claim("C3", "s", "ours", ["symbolic", "numeric"], proved("d") & above("x", 0.0), null="x of random signs")
+    later = Claim("C4", "s", "ours", ["numeric"], above("x", 0.0), null="the untrained net", sizes=("full",))
+    claims = Claims(FakeRun(), (claim(), pure, both, later, claim("C5", null="none, because it is an identity")))
+    claims.judge("C1", x=1.0)
+    claims.judge("C2", d=Fake())
+    claims.judge("C3", d=Fake(), x=1.0, null=dict(x=-1.0))
+    claims.judge("C5", x=1.0)
+    nulls = {id: claims.record(id)["null"] for id in ("C1", "C2", "C3", "C4", "C5")}
+    assert nulls["C1"] == "owed" and nulls["C2"].startswith("none, because ") and nulls["C5"].startswith("none, because ")
+    assert nulls["C3"]["verdict"] == "fails" and nulls["C4"] == {"what": "the untrained net", "said": []}
+
+
+def test_a_claim_may_say_less_of_itself_than_its_chain_but_not_more():
+    class Chain:
+        ok, evidence = True, "symbolic"
+
+    class Cited:
+        ok, evidence = True, "symbolic + cited"
+    words = Claim("C1", "s", "ours", ["by words"], proved("d"))
+    claims = Claims(FakeRun(), (words, Claim("C2", "s", "ours", ["numeric"], proved("d"))))
+    claims.judge("C1", d=Chain())
+    assert claims.record("C1")["evidence"] == ["by words"]
+    for id, d in (("C1", Cited()), ("C2", Chain())):
+        with pytest.raises(ClaimError, match="whose evidence is"):
+            Claims(FakeRun(), (words, claims["C2"])).judge(id, d=d)

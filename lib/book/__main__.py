@@ -7,9 +7,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from lib import paths
 from lib.errors import BookError
+
+LAB = Path(__file__).with_name("lab")  # what JupyterLab is told: `labconfig/default_setting_overrides.json`
 
 
 def _chapters(slugs: list[str]):
@@ -114,6 +117,14 @@ def ledger(args) -> int:
     return 0
 
 
+def power(args) -> int:
+    """Print what each judgement on seeds could have seen: its power at the smallest effect worth naming."""
+    from lib.book import power as book_power
+    for page in _chapters(args.slugs):
+        print(book_power.table(page))
+    return 0
+
+
 def data(args) -> int:
     """Fetch data packages by hash: the named ones, else those that chapters declare; then print their state."""
     from lib import data as book_data
@@ -128,8 +139,13 @@ def data(args) -> int:
 
 
 def test(args) -> int:
-    """Run the tests: units, steps, guards and browser, then nbval on today's pages; ends with one summary."""
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--nbval-lax", "--nbval-current-env",
+    """Run the tests: units, steps, guards and browser, then nbval on today's pages; ends with one summary.
+
+    As many workers as cores, one thread each; at least two, since a test that waits for a kernel or a browser leaves
+    its core to another; at most eight, since each may hold a chapter in memory. ``-n`` overrides it.
+    """
+    workers = min(max(2, os.cpu_count() or 1), 8)
+    command = [sys.executable, "-m", "pytest", "-n", str(workers), "--nbval-lax", "--nbval-current-env",
                "--nbval-cell-timeout", "300", *(args.rest or ["tests"])]
     threads = {k: "1" for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
     return subprocess.run(command, cwd=paths.home(), env={**os.environ, **threads, "TQDM_DISABLE": "1"}).returncode
@@ -145,7 +161,7 @@ def bench(args) -> int:
 
 
 def deep(args) -> int:
-    """The weekly checks: five fresh seed sets, and the same numbers with one thread and with two."""
+    """The weekly checks: fresh seeds, other processors and threads, both sizes, and the plain tools, all chapters."""
     from lib.book import deep as checks
     return checks.main(_chapters(args.slugs))
 
@@ -174,8 +190,8 @@ def lab(args) -> int:
     env = {**os.environ, "PATH": bin + os.pathsep + os.environ["PATH"]}
     if not shutil.which("jupyter-lab", path=env["PATH"]):
         raise BookError("JupyterLab is not installed; run `pip install -e .[lab]`.")
-    subprocess.run(["jupytext-config", "set-default-viewer", "markdown", "myst"], env=env, check=True,
-                   capture_output=True)
+    # Settings of this book alone, before the user's own and the installation's: nothing of theirs is written.
+    env["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [str(LAB), os.environ.get("JUPYTER_CONFIG_PATH")]))
     return subprocess.run(["jupyter-lab", "book", *args.rest], cwd=paths.home(), env=env).returncode
 
 
@@ -185,10 +201,11 @@ def clean(args) -> int:
     return 0
 
 
-VERBS = {f.__name__: f for f in (build, run, test, refresh, record, ledger, data, bench, deep, teach, new, lab, clean)}
+VERBS = {f.__name__: f for f in (build, run, test, refresh, record, ledger, power, data, bench, deep, teach, new, lab, clean)}
 
 
 HANDED_ON = {"test": "pytest", "lab": "JupyterLab"}  # verbs whose arguments go to another program
+ANYWHERE = ("data", "clean")  # verbs that work where only the wheel is installed
 
 
 def main() -> int:
@@ -211,6 +228,9 @@ def main() -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.rest = rest
     try:
+        if paths.root() is None and args.verb not in ANYWHERE:
+            raise BookError(f"`{args.verb}` needs the book's pages, and {paths.home()} holds none; run it in a clone of the "
+                            "book, or set BOOK_ROOT to one.")
         return VERBS[args.verb](args)
     except BookError as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib import paths
 from lib.book import reader
-from lib.book.pages import Page, is_chapter
+from lib.book.pages import checked, is_chapter
 
 MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
 
@@ -62,7 +62,7 @@ def _downloads(app, pagename, templatename, context, doctree):
     if is_chapter(text):
         target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(reader.download(Page(path, text)), encoding="utf-8")
+        target.write_text(reader.download(checked(path, text)), encoding="utf-8")
         context["ipynb_source"] = f"{pagename}.ipynb"
 
 

@@ -1,7 +1,8 @@
-"""The ledger: every claim of the book with its verdict at both sizes, from references and records alone."""
+"""The ledger: every assertion and claim of the book with its verdict, from references, records and pages as text."""
 
 import html
 
+from lib import assertions
 from lib.book import reference, results
 from lib.book.pages import Page, chapters
 from lib.claims import slug
@@ -14,6 +15,8 @@ def collect(pages: list[Page] | None = None, built: bool = False) -> dict:
     """The ledger as JSON; ``built`` prefers the results of today's build to the committed files."""
     out = []
     for page in pages if pages is not None else chapters():
+        if not built:
+            reference.verify_records(page.slug)
         committed, full = reference.read(page.slug), reference.full_claims(page.slug)
         reduced_claims = reference.records(committed) if committed else []
         full_claims = full["claims"] if full else []
@@ -24,9 +27,23 @@ def collect(pages: list[Page] | None = None, built: bool = False) -> dict:
             if found["full"]:
                 full_claims, experiments = (found["full"].summary[k] for k in ("claims", "experiments"))
         rules = committed["metadata"]["book"]["rules"] if committed else {}
+        claims = _claims(reduced_claims, full_claims, experiments, rules)
         out.append({"slug": page.slug, "title": page.title, "page": page.relative,
-                    "claims": _claims(reduced_claims, full_claims, experiments, rules)})
+                    "assertions": [_assertion(a, claims) for a in assertions.declared(page.code)], "claims": claims})
     return {"chapters": out}
+
+
+def _assertion(a: assertions.A, claims: list[dict]) -> dict:
+    """An assertion with its verdict: of each claim the full size counts where it decides, else the reduced."""
+    best = {c["id"]: {"id": c["id"], **_best(c)} for c in claims}
+    sides = {size: assertions.verdict(a, {c["id"]: c[size]["verdict"] for c in claims if c[size]}) for size in results.SIZES}
+    return {**assertions.record(a, best), **sides}
+
+
+def _best(c: dict) -> dict:
+    sides = [c[size] for size in reversed(results.SIZES) if c[size]]
+    decided = [s for s in sides if not s["verdict"].startswith("pending")]
+    return (decided or sides)[0]
 
 
 def _claims(reduced: list[dict], full: list[dict], experiments: dict, rules: dict) -> list[dict]:
@@ -43,8 +60,15 @@ def _claims(reduced: list[dict], full: list[dict], experiments: dict, rules: dic
             is_measured = {"numeric", "timing"} & set(c["evidence"]) and not row["full"]["verdict"].startswith("pending")
             row["full"]["device"] = ", ".join(devices) if is_measured else None
         row["rules"] = rules.get(id, [])
+        row["null"] = _null(small.get(id), large.get(id))
         out.append(row)
     return out
+
+
+def _null(reduced: dict | None, full: dict | None) -> dict | str:
+    """The null of a claim: of the full size where it was measured there; what no committed judgement says is owed."""
+    found = [c["null"] for c in (full, reduced) if c and "null" in c]
+    return next((n for n in found if isinstance(n, str) or n["said"]), found[0] if found else "owed")
 
 
 def _side(c: dict | None) -> dict | None:
@@ -52,7 +76,10 @@ def _side(c: dict | None) -> dict | None:
 
 
 def headline(ledger: dict) -> str:
-    """Counts by verdict, pending included, in one sentence."""
+    """Counts by verdict, assertions first, pending included, in a few sentences."""
+    said = [a["verdict"] for ch in ledger["chapters"] for a in ch["assertions"]]
+    counts = ", ".join(f"{said.count(v)} {v}" for v in assertions.VERDICTS if v in said)
+    paper = f"{_count(len(said), 'assertion')} of the papers: {counts}. " if said else ""
     claims = [c for ch in ledger["chapters"] for c in ch["claims"]]
     words = []
     for size in results.SIZES:
@@ -60,15 +87,44 @@ def headline(ledger: dict) -> str:
         counts = [f"{sum(v == w for v in verdicts)} {w}" for w in VERDICTS if w in verdicts]
         words.append(f"{size} size: {', '.join(counts)}")
     wrong = sum(c[s]["alpha"] for c in claims for s in results.SIZES if c[s])
-    return (f"{len(claims)} claims in {len(ledger['chapters'])} chapter{'s' if len(ledger['chapters']) != 1 else ''}. "
-            f"{'; '.join(words)}. Expected number of wrong statistical verdicts: {wrong:.2g}.")
+    owed = sum(c["null"] == "owed" for c in claims)
+    return (f"{paper}{_count(len(claims), 'claim')} in {_count(len(ledger['chapters']), 'chapter')}. {'; '.join(words)}. "
+            f"{_count(owed, 'claim')} {'owes' if owed == 1 else 'owe'} a null. Expected number of wrong statistical verdicts: {wrong:.2g}.")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def badge(side: dict | None, stale: bool = False) -> str:
     """A verdict as a badge of HTML; its words say what its colour says."""
     verdict = side["verdict"] if side else "pending(full)"
     text = verdict + (", stale" if stale else "")
-    return f'<span class="book-badge book-{slug(verdict)}">{html.escape(text)}</span>'
+    style = {"upheld": "holds", "refuted": "fails", "in part": "partial", "open": "undecided"}.get(verdict, slug(verdict))
+    return f'<span class="book-badge book-{style}">{html.escape(text)}</span>'
+
+
+def assertion_table(chapter: dict, prefix: str = "") -> str:
+    """Assertions of one chapter with verdict, one number and links to the claims that decide, as HTML."""
+    rows = []
+    for a in chapter["assertions"]:
+        links = ", ".join(f'<a href="{prefix}#verdict-{c}-reduced">{c}</a>' for c in a["claims"])
+        scale = f"<br><small>paper: {inline(a['scale'][0])}; here: {inline(a['scale'][1])}</small>" if a["scale"] else ""
+        rows.append(f'<tr><th scope="row">{a["id"]}</th><td>{inline(a["statement"])}'
+                    f'<br><small>{inline(a["source"])}</small>{scale}</td><td>{badge(a)}</td>'
+                    f'<td><small>{inline(a["number"])}</small></td><td>{links}</td></tr>')
+    return ('<div class="book-table book-ledger" tabindex="0" role="region" aria-label="Assertions and verdicts"><table>'
+            '<thead><tr><th scope="col">assertion</th><th scope="col">what the paper says</th><th scope="col">verdict</th>'
+            '<th scope="col">measured here</th><th scope="col">claims</th></tr></thead>'
+            f'<tbody>{"".join(rows)}</tbody></table></div>')
+
+
+def null_words(null: dict | str) -> str:
+    """The null of a claim in one phrase."""
+    if isinstance(null, str):
+        return f"null: {null}"
+    said = "; ".join(null["said"])
+    return f"null, {null['what']}: {said + ', ' + null['verdict'] if said else 'pending'}"
 
 
 def table(chapter: dict, prefix: str = "") -> str:
@@ -81,7 +137,7 @@ def table(chapter: dict, prefix: str = "") -> str:
         rows.append(f'<tr><th scope="row"><a href="{link}">{c["id"]}</a></th><td>{inline(c["statement"])}'
                     f'<br><small>{inline(c["source"])}; {", ".join(c["evidence"])}</small></td>'
                     f'<td>{badge(c["reduced"])}</td><td>{badge(c["full"], stale)}</td>'
-                    f'<td><small>{inline(c["criterion"])}</small>{reason}</td></tr>')
+                    f'<td><small>{inline(c["criterion"])}</small>{reason}<br><small>{inline(null_words(c["null"]))}</small></td></tr>')
     return ('<div class="book-table book-ledger" tabindex="0" role="region" aria-label="Claims and verdicts"><table>'
             '<thead><tr><th scope="col">claim</th>'
             '<th scope="col">statement</th><th scope="col">reduced</th><th scope="col">full</th>'
@@ -107,5 +163,8 @@ def markdown(ledger: dict, up: str = "../") -> str:
     parts = [headline(ledger), "", by_evidence(ledger), ""]
     for ch in ledger["chapters"]:
         page = ch["page"].removeprefix("book/")
-        parts += [f"## [{ch['title']}]({page})", "", table(ch, page.removesuffix(".md") + ".html"), ""]
+        parts += [f"## [{ch['title']}]({page})", ""]
+        if ch["assertions"]:
+            parts += [assertion_table(ch, page.removesuffix(".md") + ".html"), ""]
+        parts += [table(ch, page.removesuffix(".md") + ".html"), ""]
     return "\n".join(parts)

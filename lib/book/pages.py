@@ -173,7 +173,7 @@ def is_chapter(text: str) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _page(path: Path, text: str) -> Page:
+def checked(path: Path, text: str) -> Page:
     """A page, scanned and checked once for each text that it had."""
     page = Page(path, text)
     page.check()
@@ -189,7 +189,7 @@ def survey() -> tuple[list[Page], list[PageError]]:
         text = path.read_text(encoding="utf-8")
         if is_chapter(text):
             try:
-                found.append(_page(path, text))
+                found.append(checked(path, text))
             except PageError as e:
                 faults.append(e)
     place = {p.path: toc.find(p.relative.removesuffix(".md")) for p in found}

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from lib import paths
+from lib.assertions import VERDICTS
 from lib.book import ledger, reference, results, runner
-from lib.book.pages import Page, chapters, is_chapter
+from lib.book.pages import Page, chapters, checked, is_chapter
 from lib.errors import BookError
 from lib.evidence import digest
 
@@ -69,7 +70,10 @@ def fill(text: str) -> str:
         for ch in found["chapters"]:
             verdicts = [c["reduced"]["verdict"] for c in ch["claims"] if c["reduced"]]
             counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ledger.VERDICTS if v in verdicts)
-            rows.append(f"- [{ch['title']}]({ch['page'].removeprefix('book/')}): {len(ch['claims'])} claims; "
+            said = [a["verdict"] for a in ch["assertions"]]
+            paper = ", ".join(f"{said.count(v)} {v}" for v in VERDICTS if v in said)
+            paper = f"{len(said)} assertions of the paper, {paper}; " if said else ""
+            rows.append(f"- [{ch['title']}]({ch['page'].removeprefix('book/')}): {paper}{len(ch['claims'])} claims; "
                         f"at reduced size {counts}.")
         text = text.replace("<!-- chapters -->", "\n".join([ledger.headline(found), "", *rows]))
     return text
@@ -101,6 +105,9 @@ def joined(page: Page):
         name = cell.metadata["name"]
         reduced, full = (copy.deepcopy(outputs[size].get(name, [])) for size in results.SIZES)
         shown, folded, size = choose(reduced, full)
+        if "assertions" in _kinds(shown):
+            text = "\n".join(f"{a['id']} {a['verdict']}: {a['statement']}" for a in claims["assertions"])
+            shown = [_html(ledger.assertion_table(claims), text)]
         if "claims" in _kinds(shown):
             text = ledger.headline({"chapters": [claims]})
             shown = [_html(f"<p>{html.escape(text)}</p>" + ledger.table(claims), text)]
@@ -201,7 +208,7 @@ def stamp(path: Path) -> str:
     """What the page's joined result depends on besides its own text; it changes when the page must be read again."""
     text = path.read_text(encoding="utf-8")
     if is_chapter(text):
-        pages = [Page(path, text)]
+        pages = [checked(path, text)]
     elif "<!-- ledger -->" in text or "<!-- chapters -->" in text:
         pages = chapters()
     else:

@@ -9,7 +9,7 @@ import copy
 import json
 from pathlib import Path
 
-from lib import paths
+from lib import evidence, paths
 from lib.book import results
 from lib.book.pages import Page, chapter, chapters
 from lib.errors import BookError
@@ -70,7 +70,7 @@ def make(page: Page, result: results.Result, rules: dict, core_seconds: dict[str
         for out in cell.get("outputs", []):
             f = results.facts(out)
             if f.get("kind") == "report":
-                facts = {"kind": "report", "claims": f["claims"]}
+                facts = {"kind": "report", "claims": f["claims"], "assertions": f.get("assertions", [])}
                 kept.append({"output_type": "display_data", "metadata": {"book": facts},
                              "data": {"text/plain": out["data"]["text/plain"]}})
         if kept:
@@ -123,7 +123,7 @@ def refresh(page: Page) -> list[str]:
     said += [f"{page.slug} (full) {x}" for x in flips(known["claims"] if known else [], full.summary["claims"])]
     seconds = {size: round(r.summary["run"]["core_seconds"]) for size, r in (("reduced", reduced), ("full", full))}
     write_file(file(page.slug), to_bytes(make(page, reduced, rules, seconds)))
-    facts = {"claims": full.summary["claims"], "experiments": full.summary["experiments"]}
+    facts = {k: full.summary[k] for k in ("claims", "assertions", "experiments")}
     write_file(paths.records(page.slug) / "claims.json", to_bytes(facts))
     return said
 
@@ -131,6 +131,14 @@ def refresh(page: Page) -> list[str]:
 def full_claims(slug: str) -> dict | None:
     """Committed verdicts of the full size, or None."""
     return _json(paths.records(slug) / "claims.json", ("claims", "experiments"))
+
+
+def verify_records(slug: str) -> None:
+    """Raise EvidenceError where a record on which committed verdicts rest is missing or damaged."""
+    for id, used in (full_claims(slug) or {"experiments": {}})["experiments"].items():
+        if used and evidence.read_record(slug, id) is None:
+            raise evidence.EvidenceError(f"the record {slug}/{id} is missing, and committed verdicts rest on it; restore it "
+                                         f"with git, or record it anew with `python -m lib.book record {slug} {id}`.")
 
 
 def judged_today(page: Page) -> set[str]:

@@ -5,10 +5,9 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import evidence, paths
+from lib import evidence, modules, paths
 from lib.book.pages import Page
 from lib.data import PACKAGES, digest
-from lib.modules import LIB, modules_reached
 
 SIZES = ("reduced", "full")
 
@@ -20,14 +19,15 @@ def constraints() -> Path:
 
 def key(page: Page, size: str) -> str:
     """Address of a chapter's result: code cells, parameters, modules reached, data, records, constraints, versions."""
-    modules = [[f.relative_to(LIB).as_posix(), evidence.digest(f.read_bytes())] for f in modules_reached(page.code)]
+    reached = [[f.relative_to(modules.LIB).as_posix(), evidence.digest(f.read_bytes())]
+               for f in modules.modules_reached(page.code)]
     cells = [[c.name, c.source, c.tags, c.figure] for c in page.cells]
     folder = paths.records(page.slug)
     files = sorted([*folder.glob("*.npz"), *folder.glob("*.json")]) if size == "full" else []
     replayed = [[f.name, evidence.digest(f.read_bytes())] for f in files if f.name != "claims.json"]
     data = {n: digest(n) for n in page.data if n in PACKAGES}
     pins = constraints().read_text() if constraints().is_file() else ""
-    return evidence.digest(json.dumps([page.slug, size, cells, modules, replayed, data, pins, evidence.versions()],
+    return evidence.digest(json.dumps([page.slug, size, cells, reached, replayed, data, pins, evidence.versions()],
                                       sort_keys=True))
 
 

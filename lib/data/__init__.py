@@ -5,11 +5,12 @@ never installed or run (``python -m lib.book data``). A chapter declares what it
 what it did not declare is refused, so that the book knows which pages a data set reaches.
 """
 
-from lib.data import sets
+from lib.data import language_models, sets
+from lib.data.errors import DataCorrupt, DataMissing
 from lib.data.graphs import Graph
 from lib.data.hub import cifar10, cifar100, imdb, mnist, planetoid, tinystories, wikitext
 from lib.data.language_models import minilm, smollm
-from lib.data.packages import DataCorrupt, DataMissing, fetch, find, have_package, status
+from lib.data.packages import fetch, find, have_package, status
 from lib.data.sets import (
     BUNDLED,
     CREDITS,
@@ -45,6 +46,8 @@ def declare(names) -> None:
         known = ", ".join(sorted(BUNDLED.keys() | PACKAGES.keys()))
         raise DataMissing(f"data set {', '.join(unknown)} is not known; known are {known}.")
     sets.declared = frozenset(names)
+    for name in sets.declared & {"smollm", "minilm"}:
+        language_models.drop_damaged(name)
 
 
 def have(name: str) -> bool:

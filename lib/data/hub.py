@@ -4,16 +4,15 @@ A chapter asks for them by its parameter ``source="hub"``. Nothing is fetched he
 the command of the library that fetches it.
 """
 
-import gzip
 import pickle
-import tarfile
 
 import numpy as np
 
 from lib import paths
 from lib.data import pickles
+from lib.data.bounded import gzip, tarfile
+from lib.data.errors import DataCorrupt, DataMissing
 from lib.data.graphs import Graph
-from lib.data.packages import DataCorrupt, DataMissing
 
 
 def _batches(name: str, folder: str, members: list[str]) -> list[dict]:

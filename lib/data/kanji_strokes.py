@@ -5,10 +5,11 @@ expressions, since an XML parser takes forty seconds for them.
 """
 
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from lib.data.bounded import zipfile
 
 VERSION = 1
 SIZE, HANDS, SEED = 24, 4, 0

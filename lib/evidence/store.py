@@ -226,15 +226,18 @@ def recorded_pieces(recipe: Recipe) -> list[Evidence]:
         record = read_record(recipe.slug, recipe.id, recipe)
     except EvidenceError:
         return []  # damaged: it is made again
-    if record is None or record.stale:
+    if record is None or set(record.stale or ()) - ({"parameter seeds", "blocks"} if recipe.blocks else set()):
         return []
     if not recipe.blocks:
         return [record]
+    recorded, made = record.info["recipe"], record.info.get("blocks", ())
     out, start = [], 0
-    for piece, n, made in zip(recipe.pieces(), recipe.blocks, record.info["blocks"]):
+    for piece, n, before, each in zip(recipe.pieces(), recipe.blocks, recorded.get("blocks", ()), made):
+        if n != before or piece.params["seeds"] != recorded["params"]["seeds"][start:start + n]:
+            break
         values = cut(record, record.info["axes"], start, start + n)
         info = {k: v for k, v in record.info.items() if k not in ("axes", "blocks", "sha256")}
-        out.append(Evidence(values, {**info, **made, "recipe": piece.to_json()}))
+        out.append(Evidence(values, {**info, **each, "recipe": piece.to_json()}))
         start += n
     return out
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.book import job, ledger, reference, render, results, runner
+from lib.book import job, ledger, record, reference, render, results, runner
 from lib.book.pages import PageError, chapter, chapters, scan, survey
 from lib.errors import BookError
 
@@ -80,6 +80,22 @@ def test_damaged_references_and_verdicts_name_their_file(mini, blob):
         with pytest.raises(reference.ReferenceError, match="damaged"):
             ledger.collect()
         file.write_text(good)
+
+
+def test_the_ledger_notices_a_damaged_and_a_missing_record(mini):
+    record.record(chapter("mini"), ["E1"], "cpu")
+    runner.update(chapters())
+    reference.refresh(chapter("mini"))
+    assert ledger.collect()["chapters"][0]["claims"][0]["full"]["verdict"] == "holds"
+    file = mini / "book" / "records" / "mini" / "E1.npz"
+    blob = file.read_bytes()
+    file.write_bytes(blob[:-9])
+    with pytest.raises(BookError, match="record mini/E1 is damaged.*restore it with git"):
+        ledger.collect()
+    file.unlink()
+    (file.parent / "E1.json").unlink()
+    with pytest.raises(BookError, match="record mini/E1 is missing"):
+        ledger.collect()
 
 
 def test_a_file_in_the_place_of_the_build_folder(mini):

@@ -14,7 +14,7 @@ from lib import evidence, paths
 from lib.book import record, reference, results, runner
 from lib.book.pages import PageError, chapter, chapters, scan
 from lib.errors import BookError
-from lib.modules import LIB
+from lib.modules import LIB, modules_reached
 
 
 def keys():
@@ -71,15 +71,15 @@ def test_key_follows_modules_records_constraints_and_versions(mini, monkeypatch)
     with monkeypatch.context() as m:
         m.setattr(evidence, "versions", lambda: {"python": "4"})
         assert all(a != b for a, b in zip(keys(), before))
-    reached = {f.relative_to(LIB).as_posix() for f in results.modules_reached(page.code)}
-    assert "figures.py" in reached and "book/runner.py" not in reached and "ensemble.py" not in reached
+    reached = {f.relative_to(LIB).as_posix() for f in modules_reached(page.code)}
+    assert "figures.py" in reached and "book/runner.py" not in reached and "features.py" not in reached
     assert {f.split("/")[1] for f in reached if f.startswith("papers/")} == {"__init__.py", "probabilistic_stability"}
 
 
 @pytest.mark.parametrize("file, differ", [
     ("papers/probabilistic_stability/laws.py", True), ("papers/probabilistic_stability/spectrum.py", True),
     ("papers/__init__.py", True), ("figures.py", True), ("papers/ssl_clustering/plots.py", False),
-    ("papers/ssl_clustering/__init__.py", False), ("book/runner.py", False), ("ensemble.py", False)])
+    ("papers/ssl_clustering/__init__.py", False), ("book/runner.py", False), ("features.py", False)])
 def test_an_edit_of_lib_makes_those_chapters_anew_that_reach_it(mini, monkeypatch, file, differ):
     copy = mini / "lib"
     shutil.copytree(LIB, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -133,15 +133,20 @@ def test_a_faulty_chapter_stops_the_build_and_what_stood_stays(mini, edit, fault
 
 
 def test_a_killed_build_resumes_and_two_builds_share_the_store(mini, edit):
-    edit("    \"\"\"Shifted", "    import time\n    time.sleep(1.5)\n    \"\"\"Shifted")
+    begun, go = mini / "begun", mini / "go"
+    edit("    \"\"\"Shifted", "    import pathlib\n    import time\n"
+         f"    pathlib.Path({str(begun)!r}).touch()\n"
+         f"    while not pathlib.Path({str(go)!r}).exists():\n        time.sleep(0.05)\n    \"\"\"Shifted")
     command = [sys.executable, "-m", "lib.book.job", "mini", "reduced"]
     env = runner.environment(1)
     first = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, start_new_session=True)
-    while not any(paths.store().rglob(".*.lock")):  # it has begun
+    while not begun.exists():  # killed in the midst of its experiment, however slow the machine
+        assert first.poll() is None, "the job ended before its experiment began"
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert results.find(chapter("mini"), "reduced") is None
+    go.touch()
     both = [subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [p.wait(120) for p in both] == [0, 0], [p.stderr.read() for p in both]
     assert results.find(chapter("mini"), "reduced").summary["claims"][0]["verdict"] == "holds"
