@@ -166,7 +166,8 @@ def test_bombs_end_before_the_memory_is_full(tmp_path):
             "            lambda: tarfile.open(here / 'x.tar.gz')):\n"
             "    try: act()\n"
             "    except DataCorrupt as e: print(e)\n"
-            "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])")  # its own peak, not its parent's
+            # its own peak, where ru_maxrss would begin with its parent's
+            "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])")
     out = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
                          env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"})
     said = out.stdout.splitlines()
