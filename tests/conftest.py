@@ -11,6 +11,7 @@ TOC = "format: jb-book\nroot: book/index\nchapters:\n- file: book/part/mini\n"
 # Files whose tests are long and need nothing of each other, and about how many core-seconds one of them takes. Only
 # the order of the numbers counts: such tests are dealt out one by one, the longest first.
 LONG = {"test_full_path.py": 60, "test_processors.py": 50, "test_products.py": 30, "test_site.py": 30, "test_runner.py": 10}
+LAST = "test_device.py"  # it registers a device with torch, which other libraries then find for the rest of the process
 NOTEBOOK = 40  # likewise for all cells of one notebook, which need each other
 
 
@@ -37,6 +38,8 @@ def pytest_collection_modifyitems(config, items):
 
     def length(item) -> tuple[int, int]:
         # known seconds, then the number of tests; the sort is stable, so files and notebooks keep their inner order
+        if item.path.name == LAST:
+            return -1, 0
         known = NOTEBOOK if item.path.suffix == ".ipynb" else LONG.get(item.path.name, 0)
         return known, sizes[unit(item.nodeid)]
     items.sort(key=length, reverse=True)

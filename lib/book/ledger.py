@@ -89,7 +89,8 @@ def headline(ledger: dict) -> str:
     wrong = sum(c[s]["alpha"] for c in claims for s in results.SIZES if c[s])
     owed = sum(c["null"] == "owed" for c in claims)
     return (f"{paper}{_count(len(claims), 'claim')} in {_count(len(ledger['chapters']), 'chapter')}. {'; '.join(words)}. "
-            f"{_count(owed, 'claim')} {'owes' if owed == 1 else 'owe'} a null. Expected number of wrong statistical verdicts: {wrong:.2g}.")
+            f"{_count(owed, 'claim')} {'owes' if owed == 1 else 'owe'} a null. "
+            f"Expected number of wrong statistical verdicts: {wrong:.2g}.")
 
 
 def _count(n: int, noun: str) -> str:

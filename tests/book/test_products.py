@@ -155,7 +155,7 @@ def installed(site, home) -> dict:
 
 
 def test_the_wheel_holds_all_of_lib(site, tmp_path):
-    here = {f.relative_to(ROOT).as_posix() for f in (ROOT / "lib").rglob("*.*") if f.suffix != ".pyc"}
+    here = {f.relative_to(ROOT).as_posix() for f in (ROOT / "lib").rglob("*.*") if "__pycache__" not in f.parts}
     assert {f.relative_to(site).as_posix() for f in (site / "lib").rglob("*.*")} == here
     code = ("from lib.papers import probabilistic_stability as ps; import lib; from lib import data, paths\n"
             "print(lib.__file__, paths.root(), paths.home(), len(data.status()), data.have('kjv'),\n"
@@ -188,8 +188,7 @@ def test_a_downloaded_chapter_runs_where_only_the_wheel_is_installed(site, tmp_p
     (home / ".data" / "packages").mkdir(parents=True)
     for name in needed:
         shutil.copy(data.find(name), home / ".data" / "packages")
-    notebook = reader.download(page)
-    nbformat.write(notebook, work / "chapter.ipynb")
+    (work / "chapter.ipynb").write_text(reader.download(page), encoding="utf-8")
     out = subprocess.run([sys.executable, "-m", "papermill", "chapter.ipynb", "out.ipynb", "-p", "size", "reduced",
                           "--no-progress-bar"], cwd=work, env=installed(site, tmp_path / "cache"), capture_output=True,
                          text=True)
