@@ -31,14 +31,13 @@ MADE = ("seconds", "peak_mb", "device", "versions", "commit", "made")
 class Evidence(Mapping):
     """What an experiment returned: arrays by name (``E["slope"]`` or ``E.slope``), read-only, with their origin.
 
-    Attributes: ``id``; ``info`` (recipe, device, versions, seconds, peak_mb, commit); ``stale`` (None, or what of the
-    recipe has changed since the evidence was recorded); ``same`` (how a text that is not the one that made it was shown to
-    give the same bits: a list of transcripts, mostly empty).
+    Attributes: ``id``; ``info`` (recipe, device, versions, seconds, peak_mb, commit; ``same``, where another text than the
+    one that made it was shown to give the same bits: a list of transcripts); ``stale`` (None, or what of the recipe has
+    changed since the evidence was recorded).
     """
 
     def __init__(self, arrays: dict, info: dict, stale: list[str] | None = None):
         self._arrays, self.id, self.info, self.stale = arrays, info["recipe"]["id"], info, stale
-        self.same = info.get("same", [])
         for a in arrays.values():
             a.flags.writeable = False
 
@@ -189,7 +188,7 @@ def together(recipe: Recipe, pieces: list[Evidence], axes: dict) -> Evidence:
             "axes": {name: list(names) for name, names in axes.items()},
             "device": "; ".join(dict.fromkeys(m["device"] for m in each)),
             "seconds": round(sum(m["seconds"] for m in each), 2), "peak_mb": max(m["peak_mb"] for m in each)}
-    same = [t for p in pieces for t in p.same]
+    same = [t for p in pieces for t in p.info.get("same", [])]
     return unpack(blob, info | ({"same": [t for i, t in enumerate(same) if t not in same[:i]]} if same else {}))
 
 
