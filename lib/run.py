@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -137,12 +137,12 @@ class Run:
         self.shrink = shrink if size == "full" else 1.0
         self.device = _device(device)
         self.replay = size == "full" and os.environ.get("BOOK_MODE") == "replay" and self.shrink == 1
-        self.recording = self.anew = False
         self.paper: Assertions | None = None
         self.experiments: dict[str, Evidence | None] = {}
         self.started = (time.perf_counter(), time.process_time())
         self._places: dict[str, str] = {}
-        self._digests = self._data_digests(self.data)
+        self._given = self.data
+        self._declare()
         shell = show.shell()
         if shell is not None:
             shell.ast_transformers[:] = [t for t in shell.ast_transformers if not isinstance(t, PendingCells)]
@@ -152,12 +152,12 @@ class Run:
     def __repr__(self) -> str:
         return f"Run of {self.slug}: {self.size} size, seed {self.seed}, on {self.device}"
 
-    def _data_digests(self, reads: Sequence[str] = ()) -> dict[str, str]:
-        """Declare the chapter's data sets, and those that one experiment reads besides; their digests by name."""
-        from lib import data
-        self.data = tuple(dict.fromkeys((*self.data, *reads)))
-        data.declare(self.data)
-        return {name: data.digest(name) for name in reads}
+    def _declare(self, data: Sequence[str] = ()) -> tuple[str, ...]:
+        """Declare the chapter's data sets, and those that one experiment reads besides; returns what that one may read."""
+        from lib.data import declare
+        self.data = tuple(dict.fromkeys((*self.data, *data)))
+        declare(self.data)
+        return tuple(dict.fromkeys((*self._given, *data)))
 
     def sizes(self, table: dict[str, tuple]) -> Sizes:
         """The table of sizes, ``{name: (reduced, full, meaning)}``, read at this run's size.
@@ -188,81 +188,71 @@ class Run:
             raise ParameterError(f"renewed={renewed!r} is not possible; choose a whole number, 0 or larger.")
         return [100 + 1000 * self.seed + 10**6 * renewed + i for i in range(n)]
 
-    def experiment(self, id: str, fn, only: str | None = None, data: Sequence[str] = (), **params) -> Evidence:
+    def experiment(self, id: str, fn, only: str | None = None, data: Sequence[str] = (),
+                   axes: Mapping[str, Sequence[str]] | None = None, block: int | None = None, alone: bool = False,
+                   **params) -> Evidence:
         """Evidence of ``fn(**params)``: replayed, found, or computed and stored.
 
         ``fn`` is a plain function of the page or of ``lib`` that returns a dictionary of arrays (outcomes per seed). A
         parameter called ``device`` is given to it when it asks for one. In replay (the book's full size) the record is
         used, marked stale where today's text differs; without a record the result is absent and what needs it pends.
-        ``only="full"`` (a literal) says that an experiment runs at one size; at the other it is absent in the same way.
-        ``data`` (a literal) names data sets that this experiment reads besides the chapter's, so that no other depends on
-        them.
+
+        Parameters
+        ----------
+        only : ``"full"`` (a literal) says that an experiment runs at one size; at the other it is absent.
+        data : names (a literal) of data sets that this experiment reads besides the chapter's.
+        axes : names of the axes of each array that ``fn`` returns, as ``{"loss": ("seed", "depth")}``; they are checked.
+        block : number of seeds that are computed, stored and recorded together; needs ``axes`` and the parameter ``seeds``.
+            Blocks that are there are not computed again when seeds are added.
+        alone : True where the experiment reads the clock, so that nothing may run beside it.
         """
-        if only not in (None, *SIZES):
-            raise ParameterError(f"only={only!r} is not known; choose \"reduced\" or \"full\".")
         place = show.place()
         if self._places.setdefault(id, place) != place:
             raise BookError(f"experiment {id} is run in two places; give each its own id.")
+        if only not in (None, *SIZES):
+            raise ParameterError(f"only={only!r} is not known; choose \"reduced\" or \"full\".")
         if only not in (None, self.size):
             self.experiments[id] = None
-            self._data_digests(data)
+            self._declare(data)
             return Absent(frozenset({id}))
-        recipe = self.recipe(id, fn, data=data, **params)
+        call = self.call(id, fn, data=data, axes=axes, block=block, alone=alone, **params)
         if self.replay:
-            found = evidence.read_record(self.slug, id, recipe)
-            self.experiments[id] = found
-            return Absent(frozenset({id})) if found is None else found
-        kind = device_kind(self._device_of(fn, params) or "cpu")
-        found = None if self.anew else evidence.find(recipe, kind)
-        if found is not None and self.recording and found.info["size"] != self.size:
-            found = None  # the other size computed the same; a record says of itself what made it
-        if found is None and self.size == "full" and self.shrink == 1 and not self.recording:
-            record = evidence.read_record(self.slug, id, recipe)
-            found = record if record is not None and not record.stale else None
-        if found is None:
-            found = self._compute(recipe, kind, fn, params)
+            found = evidence.read_record(self.slug, id, call.recipe)
+        else:
+            found = call.evidence()
         self.experiments[id] = found
-        return found
+        return Absent(frozenset({id})) if found is None else found
 
-    def recipe(self, id: str, fn, only: str | None = None, data: Sequence[str] = (), **params) -> Recipe:
-        """All that decides what ``experiment(id, fn, **params)`` returns, without running it; ``only`` does not."""
+    def call(self, id: str, fn, only: str | None = None, data: Sequence[str] = (),
+             axes: Mapping[str, Sequence[str]] | None = None, block: int | None = None, alone: bool = False,
+             **params) -> "Call":
+        """What ``experiment(id, fn, ...)`` would compute, without computing it."""
         where = getattr(fn, "__module__", "")
         name = getattr(fn, "__qualname__", "")
-        if "." in name or "<" in name or not name or where != "__main__" and not where.startswith("lib."):
+        if "." in name or "<" in name or not name or where != "__main__" and module_file(where) is None:
             raise BookError(f"experiment {id} needs a plain function of the page or of lib, not {fn!r}.")
-        page = Scope.page(page_cells())
-        parts = closure(PAGE if where == "__main__" else where, name, page)
+        parts = closure(PAGE if where == "__main__" else where, name, Scope.page(page_cells()))
         shrink = {"shrink": self.shrink} if self.shrink < 1 else {}
         plain = evidence.plain({k: v for k, v in params.items() if k != "device"} | shrink, f"experiment {id}")
-        return Recipe(self.slug, id, parts, plain, self.seed, self._digests | self._data_digests(data))
+        blocks = self._blocks(id, axes, block, params.get("seeds"))
+        read = evidence.data_read(parts, self._declare(data))
+        recipe = Recipe(self.slug, id, parts, plain, self.seed, {n: _digest(n) for n in read}, blocks)
+        return Call(self, recipe, fn, params, axes, alone)
 
-    def _compute(self, recipe: Recipe, kind: str, fn, params: dict) -> Evidence:
-        edited = sorted({p.where for p in recipe.parts if p.where != PAGE
-                         and module_file(p.where).stat().st_mtime > _IMPORTED})
-        if edited:
-            raise BookError(f"{', '.join(edited)} changed on disk after this process had started, so what runs is not what "
-                            "the file says; restart the kernel.")
-        wants_device = self._device_of(fn, params) is not None and "device" not in params
-        device = self._device_of(fn, params) or "cpu"
-        start = time.perf_counter()
-        with sign_of_life(recipe.id, self._expected(recipe.id)):
-            result = fn(**params, **({"device": self.device} if wants_device else {}))
-        info = {"seconds": round(time.perf_counter() - start, 2), "peak_mb": peak_mb(device),
-                "device": device_words(device), "versions": evidence.versions(), "commit": commit(),
-                "made": date.today().isoformat(), "size": self.size, "shrink": self.shrink}
-        return evidence.keep(recipe, kind, result, info)
+    def _blocks(self, id: str, axes, block: int | None, seeds: Sequence[int] | None) -> tuple[int, ...]:
+        """Numbers of seeds in the blocks of an experiment; shrunk, there are two blocks where there are two seeds."""
+        if block is None:
+            return ()
+        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+            raise ParameterError(f"experiment {id}: block={block!r} is not possible; choose a whole number of seeds.")
+        if axes is None or not seeds:
+            raise ParameterError(f"experiment {id} is computed in blocks, so it needs {'`axes`' if seeds else '`seeds`'}; "
+                                 "say which axis of each array runs over the seeds, and which seeds there are.")
+        return evidence.sizes(len(seeds), min(block, max(1, len(seeds) // 2)) if self.shrink < 1 else block)
 
-    def _expected(self, id: str) -> float | None:
-        """Seconds that the experiment took when it was recorded, at the full size."""
-        file = evidence.record_file(self.slug, id)
-        if self.size != "full" or self.shrink < 1 or not file.is_file():
-            return None
-        return json.loads(file.read_text(encoding="utf-8")).get("seconds")
-
-    def _device_of(self, fn, params: dict) -> str | None:
-        """Device that an experiment runs on, or None where it does not ask for one (and so uses the CPU)."""
-        asks = "device" in inspect.signature(getattr(fn, "py_func", fn)).parameters
-        return params.get("device", self.device) if asks else None
+    def recipe(self, id: str, fn, **options) -> Recipe:
+        """All that decides what ``experiment(id, fn, ...)`` returns, without running it."""
+        return self.call(id, fn, **options).recipe
 
     def _has_evidence(self, id: str, only: str | None) -> bool:
         return only in (None, self.size) and (not self.replay or evidence.record_file(self.slug, id).is_file())
@@ -293,6 +283,88 @@ class Run:
                                versions=evidence.versions(), commit=commit(),
                                seconds=round(time.perf_counter() - wall, 1),
                                core_seconds=round(time.process_time() - cpu, 1), peak_mb=peak_mb("cpu"))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of ``run.experiment``: its recipe, and how each of its blocks is found or computed."""
+
+    run: Run
+    recipe: Recipe
+    fn: Callable
+    params: dict
+    axes: Mapping[str, Sequence[str]] | None
+    alone: bool
+
+    @property
+    def device(self) -> str | None:
+        """Device that the experiment runs on, or None where it does not ask for one (and so uses the CPU)."""
+        asks = "device" in inspect.signature(getattr(self.fn, "py_func", self.fn)).parameters
+        return self.params.get("device", self.run.device) if asks else None
+
+    @property
+    def kind(self) -> str:
+        """Kind of that device, as it enters local keys."""
+        return device_kind(self.device or "cpu")
+
+    def found(self) -> list[Evidence | None]:
+        """Evidence of each block that is there already, in the store or in a fresh record; None where a block is not."""
+        pieces = [evidence.find(p, self.kind) for p in self.recipe.pieces()]
+        if self.run.size != "full" or self.run.shrink < 1:
+            return pieces
+        pieces = [p if p and p.info["size"] == "full" else None for p in pieces]  # a record says of itself what made it
+        recorded = [] if all(pieces) else evidence.recorded_pieces(self.recipe)
+        return [p or (recorded[k] if k < len(recorded) else None) for k, p in enumerate(pieces)]
+
+    def compute(self, k: int = 0) -> Evidence:
+        """Compute the ``k``-th block and store it; of an experiment without blocks there is one."""
+        piece = self.recipe.pieces()[k]
+        edited = sorted({p.where for p in piece.parts if p.where != PAGE
+                         and module_file(p.where).stat().st_mtime > _IMPORTED})
+        if edited:
+            raise BookError(f"{', '.join(edited)} changed on disk after this process had started, so what runs is not what "
+                            "the file says; restart the kernel.")
+        params = dict(self.params)
+        if self.recipe.blocks:
+            start = sum(self.recipe.blocks[:k])
+            params["seeds"] = params["seeds"][start:start + self.recipe.blocks[k]]
+        if self.device is not None:
+            params["device"] = self.device
+        start = time.perf_counter()
+        with sign_of_life(self._words(k), self._expected(piece)):
+            result = evidence.arrays(self.recipe.id, self.fn(**params))
+        info = {"seconds": round(time.perf_counter() - start, 2), "peak_mb": peak_mb(self.device or "cpu"),
+                "device": device_words(self.device or "cpu"), "versions": evidence.versions(), "commit": commit(),
+                "made": date.today().isoformat(), "size": self.run.size, "shrink": self.run.shrink}
+        if self.axes is not None:
+            evidence.fit(self.recipe.id, result, self.axes, len(params["seeds"]) if "seeds" in params else None)
+        evidence.forget(piece, self.kind)
+        return evidence.keep(piece, self.kind, result, info)
+
+    def _words(self, k: int) -> str:
+        return f"{self.recipe.id}, block {k + 1} of {len(self.recipe.blocks)}" if self.recipe.blocks else self.recipe.id
+
+    def _expected(self, piece: Recipe) -> float | None:
+        """Seconds that the piece should take at full size, by what was recorded."""
+        file = evidence.record_file(piece.slug, piece.id)
+        if self.run.size != "full" or self.run.shrink < 1 or not file.is_file():
+            return None
+        info = json.loads(file.read_text(encoding="utf-8"))
+        seeds = [len(params.get("seeds", [0])) for params in (piece.params, info["recipe"]["params"])]
+        return info["seconds"] * seeds[0] / seeds[1]
+
+    def evidence(self) -> Evidence:
+        """Evidence of all blocks: what is there, and the rest computed."""
+        return self.join([piece or self.compute(k) for k, piece in enumerate(self.found())])
+
+    def join(self, pieces: list[Evidence]) -> Evidence:
+        """Evidence of the experiment from that of its blocks, or of the first of them."""
+        return evidence.together(self.recipe, pieces, self.axes) if self.recipe.blocks else pieces[0]
+
+
+def _digest(name: str) -> str:
+    from lib.data import digest
+    return digest(name)
 
 
 @contextmanager

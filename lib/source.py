@@ -17,6 +17,7 @@ from lib.modules import absolute, module_file
 
 PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
                 "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules", "lib.assertions")
+# What grows with other chapters; a recipe holds the hash of what it reads.
 REGISTRY = frozenset(("lib.data.sets", name) for name in ("BUNDLED", "CORPORA", "PACKAGES", "digest"))
 # They find files by hash and refuse what these must not hold; what they hand on, its hash in the recipe decides.
 GUARDS = ("lib.data.pickles", "lib.data.packages", "lib.data.bounded", "lib.data.errors")
@@ -27,6 +28,7 @@ PARAMETERS = frozenset({"size", "seed", "device", "source"})
 MUTATORS = frozenset({"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault",
                       "popitem", "add", "discard", "fill", "put", "resize", "fill_", "copy_", "zero_", "add_", "mul_"})
 PAGE = "page"
+Key = tuple[str, str, str]  # where a part stands, the name it binds, its text
 
 
 class SourceError(BookError):
@@ -35,11 +37,16 @@ class SourceError(BookError):
 
 @dataclass(frozen=True)
 class Part:
-    """One top-level statement of a closure: where it stands (``page`` or a module), the name it binds, its text."""
+    """One top-level statement of a closure: where it stands (``page`` or a module), the name it binds, its text.
+
+    ``links`` tell what is meant where the text alone does not: (name as it is read, name and text of what binds it), for
+    an import under another name and for a name that two modules of the closure define.
+    """
 
     where: str
     name: str
     text: str
+    links: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,10 +211,12 @@ def _chains(node: ast.AST, name: str) -> set[tuple[str, ...]]:
 
 
 class _Walk:
-    """Collects the parts that are reached from a start."""
+    """Collects the parts that are reached from a start, and which part each of them means by the names it reads."""
 
     def __init__(self, page: Scope | None, who: str):
-        self.page, self.who, self.parts, self.seen = page, who, {}, set()
+        self.page, self.who = page, who
+        self.parts: dict[Key, dict[str, set[Key]]] = {}
+        self.bound: dict[tuple[str, str], set[Key]] = {}
 
     def scope(self, where: str) -> Scope:
         if where == PAGE:
@@ -216,35 +225,40 @@ class _Walk:
             return self.page
         return module_scope(where)
 
-    def name(self, where: str, name: str) -> None:
-        """Add what binds a name."""
-        if (where, name) in self.seen:
-            return
-        self.seen.add((where, name))
+    def name(self, where: str, name: str) -> set[Key]:
+        """Add what binds a name; returns the parts that do, in whatever module they stand."""
+        if (where, name) in self.bound:
+            return self.bound[where, name]
+        keys = self.bound[where, name] = set()
+        if (where, name) in REGISTRY | READERS or _under(where, GUARDS):
+            return keys
         if where == PAGE and name in PARAMETERS:
             raise SourceError(f"{self.who} reads `{name}`, directly or through another name of the page; "
                               "hand what it needs to run.experiment as a parameter.")
         found = self.scope(where).binding(name)
         if not found:
             if where != PAGE and module_file(where).name == "__init__.py":
-                self.package_member(where, name)
+                keys |= self.package_member(where, name)
             elif not hasattr(builtins, name) and name not in ("__file__", "__name__"):
                 for s in self.scope(where).statements:
                     _imports(s.node, where)  # refuses a star import, which may hide the name
                 raise SourceError(f"{self.who} reads `{name}`, which no plain top-level statement of {where} binds; "
                                   "define it in a cell of its own, without magics.")
-            return
+            return keys
+        keys |= {(where, name, s.text) for s in found if not isinstance(s.node, ast.Import | ast.ImportFrom)}
         for s in found:
             if isinstance(s.node, ast.Import | ast.ImportFrom):
-                self.imported(where, name, s)
+                keys |= self.imported(where, name, s)
             else:
-                self.parts[(where, name, s.text)] = Part(where, name, s.text)
-                self.statement(where, s)
+                self.parts[where, name, s.text] = {}
+                self.parts[where, name, s.text] = self.statement(where, s.text)
+        return keys
 
-    def package_member(self, package: str, name: str) -> None:
+    def package_member(self, package: str, name: str) -> set[Key]:
         """A name that a package hands out lazily: the one of its modules that defines it."""
         if module_file(f"{package}.{name}"):
-            return self.whole(f"{package}.{name}")
+            self.whole(f"{package}.{name}")
+            return set()
         folder = module_file(package).parent
         homes = [f"{package}.{f.stem}" for f in sorted(folder.glob("*.py")) if f.name != "__init__.py"]
         homes = [h for h in homes if any(not isinstance(s.node, ast.Import | ast.ImportFrom)
@@ -252,22 +266,24 @@ class _Walk:
         if len(homes) != 1:
             raise SourceError(f"{self.who} uses {package}.{name}, which {len(homes)} modules of the package define; "
                               "import it from the module that does.")
-        self.name(homes[0], name)
+        return self.name(homes[0], name)
 
-    def imported(self, where: str, name: str, s: Statement) -> None:
+    def imported(self, where: str, name: str, s: Statement) -> set[Key]:
         module, member = _imports(s.node, where)[name]
         if module_file(module) is None:
             line = f"from {module} import {member} as {name}" if member else f"import {module} as {name}"
-            self.parts[(where, name, line)] = Part(where, name, line)
-        elif member and not is_presentation(module):
-            self.name(module, member)
+            self.parts[where, name, line] = {}
+            return {(where, name, line)}
+        return self.name(module, member) if member and not is_presentation(module) else set()
 
-    def statement(self, where: str, s: Statement) -> None:
-        """Follow what a statement reads, attributes of modules included."""
-        inner = _imports(s.node, where)
+    def statement(self, where: str, text: str) -> dict[str, set[Key]]:
+        """Follow what a statement reads, attributes of modules included; what it means by each of them."""
+        node, reads = _lean(text)
+        means = {}
+        inner = _imports(ast.parse(text).body[0], where)
         outer = {}
-        for name in s.reads - {"__class__"}:
-            self.name(where, name)
+        for name in reads - {"__class__"}:
+            means[name] = self.name(where, name)
             for b in self.scope(where).binding(name):
                 if isinstance(b.node, ast.Import | ast.ImportFrom):
                     outer[name] = _imports(b.node, where)[name]
@@ -275,18 +291,20 @@ class _Walk:
             if module_file(module) is None or is_presentation(module):
                 continue
             if member:
-                self.name(module, member)
+                means[name] = self.name(module, member)
             else:
-                for chain in _chains(s.node, name):
-                    self.attribute(module, chain)
+                for chain in _chains(node, name):
+                    self.attribute(name, module, chain, means)
+        return means
 
-    def attribute(self, module: str, chain: tuple[str, ...]) -> None:
+    def attribute(self, read: str, module: str, chain: tuple[str, ...], means: dict[str, set[Key]]) -> None:
+        """Follow what an attribute of a module means; a module that is used as a whole means all its names."""
         while chain and module_file(f"{module}.{chain[0]}"):
-            module, chain = f"{module}.{chain[0]}", chain[1:]
+            read, module, chain = f"{read}.{chain[0]}", f"{module}.{chain[0]}", chain[1:]
         if is_presentation(module):
             return
         if chain:
-            self.name(module, chain[0])
+            means[f"{read}.{chain[0]}"] = self.name(module, chain[0])
         else:
             self.whole(module)
 
@@ -294,6 +312,11 @@ class _Walk:
         for s in module_scope(module).statements:
             for name in s.binds:
                 self.name(module, name)
+
+    def links(self, key: Key) -> tuple[tuple[str, str, str], ...]:
+        """What a part means by a name that another name or two modules bind."""
+        found = {(read, name, text) for read, keys in self.parts[key].items() for _, name, text in keys}
+        return tuple(sorted(_telling(found, {k[1:] for k in self.parts})))
 
 
 def closure(where: str, expression: str, page: Scope | None = None) -> list[Part]:
@@ -303,27 +326,101 @@ def closure(where: str, expression: str, page: Scope | None = None) -> list[Part
     of the parameters cell, names that no plain statement binds.
     """
     walk = _Walk(page, f"experiment `{expression}`")
-    node = ast.parse(expression).body[0]
-    walk.statement(where, Statement(node, expression, *_names(expression), frozenset()))
-    return sorted(walk.parts.values(), key=lambda p: (p.where, p.name, p.text))
+    walk.statement(where, expression)
+    return sorted((Part(*key, walk.links(key)) for key in walk.parts), key=lambda p: (p.where, p.name, p.text))
 
 
-@functools.lru_cache(maxsize=16384)
+def _telling(links: set[tuple[str, str, str]], parts: set[tuple[str, str]]) -> set[tuple[str, str, str]]:
+    """The links that say more than their names: another name is read, or not all parts of that name are meant."""
+    out = set()
+    for read in {r for r, _, _ in links}:
+        meant = {(name, text) for r, name, text in links if r == read}
+        if meant != {p for p in parts if p[0] == read.rpartition(".")[2]}:
+            out |= {(read, *m) for m in meant}
+    return out
+
+
+class _Plain(ast.NodeTransformer):
+    """Drops what no number depends on: docstrings, annotations, messages of errors, the place of our own modules."""
+
+    in_class = False
+
+    def _scope(self, node, in_class: bool):
+        if isinstance(node.body[0], ast.Expr) and isinstance(getattr(node.body[0].value, "value", None), str):
+            node.body = node.body[1:] or [ast.Pass()]
+        outer, self.in_class = self.in_class, in_class
+        self.generic_visit(node)
+        self.in_class = outer
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._scope(node, True)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        if not node.decorator_list:  # a decorator may read annotations: constants of a kernel, kinds of a dispatch
+            node.returns, a = None, node.args
+            for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg))):
+                arg.annotation = None
+        return self._scope(node, False)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self.generic_visit(node)
+        if self.in_class:  # a field of a data class; these three words change what it is
+            words = {n.id for n in ast.walk(node.annotation) if isinstance(n, ast.Name)}
+            if not words & {"ClassVar", "InitVar", "KW_ONLY"}:
+                node.annotation = ast.Constant(...)
+            return node
+        return ast.copy_location(ast.Assign([node.target], node.value) if node.value else ast.Pass(), node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.exc, ast.Call):
+            node.exc.args = [a for a in node.exc.args if not _is_message(a)]
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        self.generic_visit(node)
+        node.msg = None
+        return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        if node.level or (node.module or "").split(".")[0] == "lib":  # what it names is followed and is a part itself
+            node.module, node.level = "lib", 0
+        return node
+
+
+def _is_message(node: ast.expr) -> bool:
+    """True for words, plain, formatted or put together."""
+    if isinstance(node, ast.BinOp):
+        return _is_message(node.left) or isinstance(node.op, ast.Add) and _is_message(node.right)
+    if isinstance(node, ast.IfExp):
+        return _is_message(node.body) and _is_message(node.orelse)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr in ("format", "join") and _is_message(node.func.value)
+    return isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def plain(text: str) -> ast.Module:
+    """Syntax tree of a statement without what no number depends on; lines are those of the text."""
+    return _Plain().visit(ast.parse(text))
+
+
+@functools.cache
 def normalise(text: str) -> str:
-    """A statement without comments, docstrings and layout, as this Python prints it."""
-    tree = ast.parse(text)
-    for n in ast.walk(tree):
-        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if isinstance(n.body[0], ast.Expr) and isinstance(getattr(n.body[0].value, "value", None), str):
-                n.body = n.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    """A statement without comments, docstrings, annotations, messages and layout, as this Python prints it."""
+    return ast.unparse(plain(text))
 
 
-def canonical(parts: list[Part]) -> list[tuple[str, str, str]]:
-    """A closure in the form in which two are compared, by one and the same Python.
+@functools.cache
+def _lean(text: str) -> tuple[ast.Module, frozenset[str]]:
+    """A normalised statement and the global names that it reads: those of annotations and messages are none."""
+    return ast.parse(normalise(text)), _names(normalise(text))[1]
 
-    Left out are the registry of data sets and the guards on what their files hold, which grow with other chapters: a recipe
-    holds the hash of what it reads.
-    """
-    return sorted((p.where, p.name, normalise(p.text)) for p in parts
-                  if (p.where, p.name) not in REGISTRY | READERS and not _under(p.where, GUARDS))
+
+def canonical(parts: list[Part]) -> set[tuple]:
+    """A closure in the form in which two are compared, by one and the same Python, wherever its parts stand."""
+    every = {(p.name, normalise(p.text)) for p in parts}
+    return {(p.name, normalise(p.text), *sorted(_telling({(r, n, normalise(t)) for r, n, t in p.links}, every)))
+            for p in parts}

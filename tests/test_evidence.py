@@ -28,7 +28,7 @@ def test_round_trip_is_read_only(mini):
 
 
 @pytest.mark.parametrize("change", [
-    {"params": {"n": 4}}, {"seed": 1}, {"data": {"kjv": "1"}}, {"id": "E2"},
+    {"params": {"n": 4}}, {"seed": 1}, {"data": {"kjv": "1"}}, {"id": "E2"}, {"blocks": (3,)},
     {"parts": [Part("page", "f", "def f():\n    return 2")]}])
 def test_key_sees_each_input(mini, change):
     evidence.keep(recipe(), "cpu", {"x": 1.0}, {})
@@ -63,7 +63,7 @@ def test_records_say_what_changed_and_refuse_doctored_arrays(mini):
     evidence.write_record(evidence.keep(recipe(), "cpu", {"x": np.ones(3)}, {"device": "CPU", "size": "full", "shrink": 1}))
     assert evidence.read_record("mini", "E1", recipe()).stale is None
     other = recipe(params={"n": 4}, parts=[Part("page", "f", "def f():\n    return 2")])
-    assert evidence.read_record("mini", "E1", other).stale == ["page: f", "parameter n"]
+    assert evidence.read_record("mini", "E1", other).stale == ["f", "parameter n"]
     file = mini / "book" / "records" / "mini" / "E1.npz"
     file.write_bytes(evidence.pack("E1", {"x": np.ones(3) * 2}))
     with pytest.raises(EvidenceError, match="damaged"):
@@ -97,4 +97,43 @@ def test_a_full_or_read_only_disk_loses_nothing(mini, monkeypatch):
 def test_the_description_is_json_without_pickle(mini):
     evidence.keep(recipe(), "cpu", {"x": np.ones(3)}, {"seconds": 1})
     info = json.loads(next((mini / "_build").rglob("evidence.json")).read_text())
-    assert info["recipe"]["parts"] == [["page", "f", PARTS[0].text]] and len(info["sha256"]) == 64
+    ((name, text),) = info["recipe"]["parts"]
+    assert name == "f" and info["texts"] == {text: PARTS[0].text} and len(info["sha256"]) == 64
+
+
+def record(**kw):
+    info = {"device": "CPU", "size": "full", "shrink": 1}
+    evidence.write_record(evidence.keep(recipe(**kw), "cpu", {"x": np.ones(3)}, info))
+
+
+def test_the_texts_of_a_chapter_are_kept_once(mini):
+    shared = Part("lib.x", "g", "def g():\n    return 2")
+    record(parts=[*PARTS, shared])
+    record(id="E2", parts=[shared, Part("page", "h", "H = 3")])
+    sources = json.loads((mini / "book/records/mini/sources.json").read_text())
+    assert sorted(sources.values()) == ["H = 3", PARTS[0].text, shared.text]
+    assert evidence.read_record("mini", "E2", recipe(id="E2", parts=[shared, Part("lib.y", "h", "H = 3")])).stale is None
+    record(id="E2", parts=PARTS)
+    assert "H = 3" not in json.loads((mini / "book/records/mini/sources.json").read_text()).values()
+    (mini / "book/records/mini/sources.json").unlink()
+    with pytest.raises(EvidenceError, match="text .* is missing.*restore it"):
+        evidence.read_record("mini", "E1")
+
+
+def test_two_functions_of_one_name_are_kept_apart_wherever_they_stand():
+    one, two = "def g():\n    return 1", "def g():\n    return 2"
+
+    def closure(f, h, places=("lib.a", "lib.b")):
+        return recipe(parts=[Part(places[0], "g", one), Part(places[1], "g", two),
+                             Part("page", "f", "def f():\n    return g()", (("g", "g", f),)),
+                             Part("page", "h", "def h():\n    return g()", (("g", "g", h),))])
+    assert closure(one, two).same_as(closure(one, two, ("lib.c", "page")))
+    assert closure(one, two).differences(closure(two, one)) == ["f", "h"]
+
+
+def test_data_sets_are_told_from_what_is_asked_for():
+    def read(*texts):
+        return evidence.data_read([Part("lib.data.sets", "f", t) for t in texts], ["kjv", "bbe", "digits"])
+    assert read("def digits():\n    _allow('digits')") == ["digits"]
+    assert read("def emoji():\n    _allow('emoji')") == [] == read("def f():\n    return 1")
+    assert read("def digits():\n    _allow('digits')", "def corpus(name):\n    _allow(name)") == ["kjv", "bbe", "digits"]

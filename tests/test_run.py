@@ -11,8 +11,9 @@ import pytest
 
 from lib import evidence, show
 from lib.errors import BookError
+from lib.evidence import blocks
 from lib.pending import AbsentError
-from lib.run import ParameterError, Run, executing, shrunk, sign_of_life
+from lib.run import Call, ParameterError, Run, executing, shrunk, sign_of_life
 from lib.source import SourceError
 
 CELLS = ["import numpy as np\n\ndef draw(n):\n    return {'x': np.arange(n)}\n"]
@@ -74,7 +75,7 @@ def test_experiments_are_found_again_and_follow_their_text(mini, draw):
     assert first.info == again.info and len(other.x) == 5 and not calls
     with executing([CELLS[0].replace("arange(n)", "ones(n)")]):
         assert Run("mini", device="cpu").recipe("E1", draw, n=4).differences(
-            evidence.Recipe.from_json(first.info["recipe"])) == ["page: draw"]
+            evidence.Recipe.from_json(first.info["recipe"], first.info["texts"])) == ["draw"]
 
 
 def test_ids_and_functions_are_checked(mini, draw):
@@ -105,14 +106,16 @@ def test_importing_lib_is_light():
     assert out.stdout.strip() == "[]"
 
 
-def test_data_of_one_experiment_is_declared_and_enters_its_key_only(mini, draw):
+def test_only_data_that_an_experiment_reads_enters_its_key(mini, draw):
     from lib import data
-    with executing(CELLS):
+    cells = [*CELLS, "from lib import data\n\ndef read():\n    return {'x': data.digits().x[0]}\n"]
+    namespace = {"__name__": "__main__"}
+    exec(cells[1], namespace)
+    with executing(cells):
         run = Run("mini", device="cpu", data=["glyphs"])
-        plain = run.recipe("E1", draw, n=4)
-        wide = run.recipe("E2", draw, n=4, data=["digits"])
-        assert set(plain.data) == {"glyphs"} == set(run.recipe("E1", draw, n=4).data)
-        assert set(wide.data) == {"glyphs", "digits"}
+        assert set(run.recipe("E1", draw, n=4, data=["digits"]).data) == set()
+        assert set(run.recipe("E2", namespace["read"]).data) == set()
+        assert set(run.recipe("E2", namespace["read"], data=["digits"]).data) == {"digits"}
         assert run.data == ("glyphs", "digits") and len(data.digits().x) > 1000
         with pytest.raises(BookError, match="not known"):
             run.experiment("E3", draw, n=4, data=["imagenet"])
@@ -148,9 +151,83 @@ def test_a_short_experiment_shows_no_line_and_a_record_tells_its_seconds(mini, d
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     with executing(CELLS):
         run = Run("mini", size="full", device="cpu")
-        assert run._expected("E1") is None
+        call = run.call("E1", draw, n=4)
+        assert call._expected(call.recipe) is None
         found = run.experiment("E1", draw, n=4)
         assert "computing" not in capsys.readouterr().err
         evidence.write_record(found)
-        assert run._expected("E1") == found.info["seconds"]
-        assert Run("mini", device="cpu")._expected("E1") is None
+        assert call._expected(call.recipe) == found.info["seconds"]
+        assert Run("mini", device="cpu").call("E1", draw, n=4)._expected(call.recipe) is None
+
+
+BLOCKS = ["import numpy as np\n\ndef walk(seeds, steps):\n"
+          "    x = np.stack([np.random.default_rng(s).normal(size=steps) for s in seeds])\n"
+          "    return {'x': x.T, 'n': steps}\n"]
+AXES = {"x": ("time", "seed"), "n": ()}
+
+
+@pytest.fixture
+def walk(monkeypatch):
+    """An experiment that returns [time, seed], and the list of the blocks that were computed."""
+    namespace, computed, compute = {"__name__": "__main__"}, [], Call.compute
+    exec(BLOCKS[0], namespace)
+    monkeypatch.setattr(Call, "compute", lambda call, k=0: computed.append(k) or compute(call, k))
+    with executing(BLOCKS):
+        yield namespace["walk"], computed
+
+
+def test_blocks_are_computed_once_and_joined_bit_by_bit(mini, walk):
+    fn, computed = walk
+    run = Run("mini", device="cpu")
+    whole = run.experiment("E1", fn, seeds=run.seeds(6), steps=3, axes=AXES)
+    first = Run("mini", device="cpu").experiment("E1", fn, seeds=run.seeds(4), steps=3, axes=AXES, block=2)
+    found = Run("mini", device="cpu").experiment("E1", fn, seeds=run.seeds(6), steps=3, axes=AXES, block=2)
+    assert computed == [0, 0, 1, 2]
+    assert found.x.tobytes() == whole.x.tobytes() and found.x.shape == (3, 6) and found.n == 3
+    assert first.x.tobytes() == whole.x[:, :4].tobytes()
+    assert len(found.info["blocks"]) == 3 and found.info["axes"] == {"x": ["time", "seed"], "n": []}
+    assert found.info["recipe"]["blocks"] == [2, 2, 2]
+
+
+def test_a_record_in_blocks_serves_more_seeds_and_another_block_is_stale(mini, walk):
+    fn, computed = walk
+
+    def at(n, block, **more):
+        run = Run("mini", size="full", device="cpu", **more)
+        return run.call("E1", fn, seeds=run.seeds(n), steps=3, axes=AXES, block=block)
+    evidence.write_record(at(5, 2).evidence())
+    shutil.rmtree(mini / "_build")
+    more = at(8, 2)
+    assert evidence.read_record("mini", "E1", more.recipe).stale == ["parameter seeds", "blocks"]  # its last block is short
+    assert more.evidence().x.shape == (3, 8) and computed == [0, 1, 2, 2, 3]
+    evidence.write_record(at(4, 2).evidence())
+    shutil.rmtree(mini / "_build")
+    assert evidence.read_record("mini", "E1", more.recipe).stale is None
+    assert more.evidence().x.shape == (3, 8) and computed[5:] == [2, 3]
+    assert evidence.read_record("mini", "E1", at(8, 4).recipe).stale == ["parameter seeds", "blocks"]
+    assert at(8, 4, shrink=0.5).recipe.blocks == (4, 4) and at(3, 8, shrink=0.5).recipe.blocks == (1, 1, 1)
+
+
+@pytest.mark.parametrize("options, word", [
+    ({"axes": {"x": ("seed",), "n": ()}}, "2 axes, and declares 1 .seed."),
+    ({"axes": {"x": ("time", "seed")}}, "in one list only"),
+    ({"axes": {"x": ("seed", "time"), "n": ()}}, "3 rows along its axis `seed` for 2 seeds"),
+    ({"axes": {"x": ("a", "b"), "n": ()}}, "another `x` in block 2 than in block 1"),
+    ({"axes": None}, "needs `axes`"), ({"seeds": ()}, "needs `seeds`"), ({"block": 0}, "block=0")])
+def test_axes_and_blocks_that_do_not_fit(mini, walk, options, word):
+    run = Run("mini", device="cpu")
+    given = {"seeds": run.seeds(4), "steps": 3, "axes": AXES, "block": 2} | options
+    with pytest.raises(BookError, match=word) as e:
+        run.experiment("E1", walk[0], **given)
+    assert "\n" not in str(e.value)
+    if "axes" in options and options["axes"] and "another" not in word:
+        assert not list((mini / "_build").rglob("*.npz"))
+
+
+def test_blocks_of_another_shape_are_refused():
+    a, b = np.zeros((2, 3)), np.zeros((2, 4))
+    for other, word in ((b, r"block 2 and \[2, 3\]"), (a.astype(int), "int64")):
+        with pytest.raises(BookError, match=word):
+            blocks.joined("E1", [{"x": a}, {"x": other}], {"x": ("seed", "time")})
+    both = blocks.joined("E1", [{"x": a}, {"x": a[:1] + 1}], {"x": ("seed", "time")})
+    assert blocks.cut(both, {"x": ("seed", "time")}, 2, 3)["x"].tolist() == [[1, 1, 1]]

@@ -3,7 +3,7 @@
 import pytest
 
 from lib.modules import modules_reached
-from lib.source import PAGE, Part, Scope, SourceError, canonical, closure
+from lib.source import PAGE, Scope, SourceError, canonical, closure
 
 BASE = """
 import numpy as np
@@ -29,7 +29,7 @@ def key(text, start="experiment"):
 
 
 def test_closure_names_functions_constants_and_lib():
-    names = {(w, n) for w, n, _ in key(BASE)}
+    names = {(p.where, p.name) for p in closure(PAGE, "experiment", Scope.page([BASE]))}
     assert {(PAGE, "experiment"), (PAGE, "helper"), (PAGE, "RATE"), ("lib.stats", "mean")} <= names
     assert (PAGE, "unused") not in names and (PAGE, "TABLE") not in names
     assert ("lib.stats", "Interval") in names and ("lib.stats", "band") not in names
@@ -105,7 +105,7 @@ def test_all_statements_that_decide_a_name_count(text, same):
 
 def test_functions_of_a_module_do_not_change_it():
     text = "import numpy as np\nB = np.sort([2, 1])\ndef f():\n    return np.sort(B)\n"
-    assert {n for _, n, _ in key(text, "f")} == {"f", "B", "np"}
+    assert {n for n, *_ in key(text, "f")} == {"f", "B", "np"}
 
 
 def test_changes_inside_calls_and_functions_are_refused():
@@ -115,14 +115,99 @@ def test_changes_inside_calls_and_functions_are_refused():
             key(text, "f")
 
 
-def test_the_registry_of_data_sets_makes_no_evidence_stale():
-    parts = [Part("lib.data.sets", "PACKAGES", "PACKAGES = {}"), Part("lib.data.sets", "glyphs", "def glyphs(): return 1")]
-    grown = [Part("lib.data.sets", "PACKAGES", "PACKAGES = {'more': ()}"), parts[1]]
-    changed = [parts[0], Part("lib.data.sets", "glyphs", "def glyphs(): return 2")]
-    assert canonical(parts) == canonical(grown) != canonical(changed)
+def test_neither_the_registry_of_data_sets_nor_a_guard_is_evidence():
+    page = Scope.page(["from lib import data\ndef f():\n    return data.corpus('kjv'), data.animals()\n"])
+    parts = closure(PAGE, "f", page)
+    assert {"corpus", "animals", "Images"} <= {p.name for p in parts}
+    assert not [p for p in parts if p.name in ("CORPORA", "PACKAGES", "gzip", "member") or p.where == "lib.data.pickles"]
 
 
-def test_what_a_guard_refuses_makes_no_evidence_stale():
-    reader = Part("lib.data.sets", "animals", "def animals(): return pickles.load(b'')")
-    before, after = (Part("lib.data.pickles", "_SAFE", f"_SAFE = {{{v}}}") for v in (1, 2))
-    assert canonical([reader, before]) == canonical([reader, after]) == canonical([reader])
+KERNEL = """
+from numba import njit
+from lib.stats import mean
+RATE: float = 0.5
+
+class Fault(ValueError):
+    pass
+
+@njit(cache=True)
+def kernel(x: float = 1.0):
+    return x * RATE
+
+def experiment(n: int, scale: "np.ndarray" = 2) -> dict:
+    total: float = 0
+    if n < 0:
+        raise Fault(f"n={n} is below zero" + "; choose more", n)
+    assert n >= 0, "no"
+    return {"x": kernel(n) + scale, "m": mean([1.0, n])}
+"""
+
+
+@pytest.mark.parametrize("old, new", [
+    ("n: int", "n"), (" -> dict", " -> Mapping[str, Tensor]"), ("RATE: float = ", "RATE = "), ("total: float", "total"),
+    ("is below zero", "must not be negative"), ('f"n={n} is below zero" + "; choose more"', '"{} is bad".format(n)'),
+    ('"no"', '"what"'), ("    total", "    # why\n    total"), ("from lib.stats", "from lib.stats "),
+    ('"np.ndarray"', "Array")])
+def test_words_and_annotations_do_not_matter(old, new):
+    assert old in KERNEL and key(KERNEL.replace(old, new)) == key(KERNEL)
+
+
+@pytest.mark.parametrize("old, new", [
+    ("RATE: float = 0.5", "RATE: float = 0.6"), ("= 2) ->", "= 3) ->"), ("total: float = 0", "total: float = 1"),
+    ("x * RATE", "x / RATE"), ("n < 0", "n <= 0"), ("cache=True", "fastmath=True"), ("@njit(cache=True)\n", ""),
+    ("raise Fault(", "raise KeyError("), ('more", n)', 'more", n + 1)'), ("Fault(ValueError)", "Fault(KeyError)"),
+    ("x: float = 1.0", "x: int = 1.0")])
+def test_what_decides_a_number_matters(old, new):
+    """A decorator may read annotations, so they count where there is one."""
+    assert old in KERNEL and key(KERNEL.replace(old, new)) != key(KERNEL)
+
+
+def test_fields_of_a_data_class_count_and_their_types_do_not():
+    text = ("from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\n    y: float = 1.0\n"
+            "def f():\n    return A(1)\n")
+    assert key(text, "f") == key(text.replace("x: int", "x: str"), "f")
+    for old, new in (("x: int", "z: int"), ("x: int\n    y", "y"), ("y: float", "y: ClassVar[float]"), ("= 1.0", "= 2.0")):
+        assert key(text, "f") != key("from typing import ClassVar\n" + text.replace(old, new), "f")
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A library of one's own: ``tree({"a.py": text, ...})`` writes it and ``closure`` walks it."""
+    from lib import modules
+    monkeypatch.setattr(modules, "LIB", tmp_path)
+
+    def write(files: dict[str, str]) -> None:
+        for f in tmp_path.glob("*.py"):
+            f.unlink()
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+    return write
+
+
+HELPER = "def helper(x):\n    return np.sqrt(x) * RATE\n"
+CALLER = "def f(x):\n    return helper(x) + other(x)\n"
+OTHER = "def other(x):\n    from lib.a import helper\n    return np.abs(helper(x))\n"
+NP = "import numpy as np\n"
+
+
+def test_where_a_part_stands_does_not_matter(tree):
+    tree({"a.py": f"{NP}RATE = 2.0\n{HELPER}", "b.py": f"from lib.a import helper\n{NP}{OTHER}{CALLER}"})
+    before = canonical(closure("lib.b", "f"))
+    moved = {"z.py": "RATE = 2.0\n", "y.py": f"from lib.z import RATE\n{NP}{HELPER}",
+             "x.py": f"{NP}{OTHER.replace('lib.a', 'lib.y')}",
+             "w.py": f"from lib.y import helper\nfrom lib.x import other\n{CALLER}"}
+    tree(moved)
+    assert canonical(closure("lib.w", "f")) == before
+    tree({**moved, "y.py": moved["y.py"].replace("numpy", "jax.numpy")})
+    assert canonical(closure("lib.w", "f")) != before
+
+
+def test_which_of_two_is_meant_matters(tree):
+    two = {"a.py": "def g(x):\n    return x\n", "b.py": "def g(x):\n    return -x\n"}
+    text = "from lib.{} import g as p\nfrom lib.{} import g as q\ndef f(x):\n    return p(x) - 2 * q(x)\n"
+    tree({**two, "c.py": text.format("a", "b")})
+    before = canonical(closure("lib.c", "f"))
+    tree({**two, "c.py": text.format("b", "a")})
+    assert canonical(closure("lib.c", "f")) != before
+    tree({"d.py": two["a.py"], "e.py": two["b.py"], "c.py": text.format("d", "e")})
+    assert canonical(closure("lib.c", "f")) == before

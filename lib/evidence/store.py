@@ -1,125 +1,39 @@
-"""Evidence: what an experiment returned, with the recipe that made it.
+"""Where evidence lies, and how it gets there whole.
 
 Two places hold evidence. The *store* is local, addressed by content and may be deleted at any time. *Records* are
-committed: the arrays of the full run of a chapter, beside the source text that made them, so that anyone can see
-whether today's text still is that text. Both use npz without pickle and JSON.
+committed: the arrays of the full run of a chapter and, once for all its experiments, the source texts that made them, so
+that anyone can see whether today's text still is that text. Both use npz without pickle and JSON.
 """
 
-import functools
-import hashlib
 import io
 import json
 import os
-import platform
+import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lib import paths
-from lib.errors import BookError
-from lib.source import Part, canonical
+from lib.evidence.blocks import cut, fit, joined
+from lib.evidence.recipe import EvidenceError, Recipe, digest
 
-VERSIONED = ("numpy", "scipy", "torch", "numba", "scikit-learn", "transformers", "sympy", "python-flint", "matplotlib")
 LIMIT = 1_000_000
 CHAPTER_LIMIT = 5_000_000
-
-
-class EvidenceError(BookError):
-    """Evidence that cannot be made, stored or trusted."""
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on, read once a process."""
-    out = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return out
-
-
-def digest(*blobs: bytes | str) -> str:
-    """sha256 of the blobs, each with its length, as hexadecimal digits."""
-    h = hashlib.sha256()
-    for b in blobs:
-        b = b.encode() if isinstance(b, str) else b
-        h.update(f"{len(b)}:".encode() + b)
-    return h.hexdigest()
-
-
-def plain(value, where: str):
-    """A parameter in the form in which it enters a key: JSON, arrays by the hash of their bytes."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {str(k): plain(v, where) for k, v in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [plain(v, where) for v in value]
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.generic):
-        return plain(value.item(), where)
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return {"array": digest(str(value.dtype), str(value.shape), np.ascontiguousarray(value).tobytes())}
-    raise EvidenceError(f"{where} has a parameter of type {type(value).__name__}; "
-                        "pass numbers, strings, lists, dictionaries or arrays.")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides what an experiment returns, but for the machine."""
-
-    slug: str
-    id: str
-    parts: list[Part]
-    params: dict
-    seed: int
-    data: dict = field(default_factory=dict)
-
-    def key(self, device: str) -> str:
-        """Address in the local store: the recipe, the kind of device and the installed versions."""
-        return digest(json.dumps([self.slug, self.id, canonical(self.parts), self.params, self.seed, self.data,
-                                  device, versions()], sort_keys=True))
-
-    def same_as(self, other: "Recipe") -> bool:
-        """True when both recipes say the same, whatever their comments, docstrings and layout."""
-        return not self.differences(other)
-
-    def differences(self, other: "Recipe") -> list[str]:
-        """What differs, in words: names of parts, parameters, the seed, data sets."""
-        mine, theirs = set(canonical(self.parts)), set(canonical(other.parts))
-        out = sorted({f"{where}: {name}" for where, name, _ in mine ^ theirs})
-        for word, a, b in (("parameter", self.params, other.params), ("data set", self.data, other.data)):
-            out += [f"{word} {k}" for k in sorted(a.keys() | b.keys())
-                    if (k in a) != (k in b) or json.dumps(a[k], sort_keys=True) != json.dumps(b[k], sort_keys=True)]
-        return out + (["seed"] if self.seed != other.seed else [])
-
-    def to_json(self) -> dict:
-        """The recipe as JSON, texts in full."""
-        return {"slug": self.slug, "id": self.id, "seed": self.seed, "params": self.params, "data": self.data,
-                "parts": [[p.where, p.name, p.text] for p in self.parts]}
-
-    @classmethod
-    def from_json(cls, d: dict) -> "Recipe":
-        """Inverse of to_json."""
-        return cls(d["slug"], d["id"], [Part(*p) for p in d["parts"]], d["params"], d["seed"], d["data"])
+SOURCES = "sources.json"
+MADE = ("seconds", "peak_mb", "device", "versions", "commit", "made")
 
 
 class Evidence(Mapping):
     """What an experiment returned: arrays by name (``E["slope"]`` or ``E.slope``), read-only, with their origin.
 
-    Attributes: ``id``; ``info`` (recipe, device, versions, seconds, peak_mb, commit); ``stale`` (None, or what of the
-    recipe has changed since the evidence was recorded).
+    Attributes: ``id``; ``info`` (recipe, device, versions, seconds, peak_mb, commit; ``same``, where another text than the
+    one that made it was shown to give the same bits: a list of transcripts); ``stale`` (None, or what of the recipe has
+    changed since the evidence was recorded).
     """
 
     def __init__(self, arrays: dict, info: dict, stale: list[str] | None = None):
@@ -150,19 +64,24 @@ class Evidence(Mapping):
         return f"Evidence {self.id}: {rows}"
 
 
-def pack(id: str, result) -> bytes:
-    """Arrays of an experiment as npz bytes; refuses what needs pickle and what is too large."""
+def arrays(id: str, result) -> dict[str, np.ndarray]:
+    """What an experiment returned, as arrays; refuses what would need pickle."""
     if not isinstance(result, Mapping) or not result:
         raise EvidenceError(f"experiment {id} must return a dictionary of arrays, not {type(result).__name__}.")
-    arrays = {}
+    out = {}
     for name, value in result.items():
         a = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
         if a.dtype == object or not isinstance(name, str) or not name.isidentifier():
             raise EvidenceError(f"experiment {id} returned `{name}`, which is no array of numbers or strings under a "
                                 "plain name; return numbers, lists of equal length or arrays.")
-        arrays[name] = a
+        out[name] = a
+    return out
+
+
+def pack(id: str, result) -> bytes:
+    """Arrays of an experiment as npz bytes; refuses what needs pickle and what is too large."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays(id, result))
     if buffer.tell() > LIMIT:
         raise EvidenceError(f"experiment {id} returned {buffer.tell() / 1e6:.1f} MB of compressed evidence, more than "
                             f"{LIMIT / 1e6:.0f} MB; return outcomes in a smaller type or fewer of them.")
@@ -221,6 +140,12 @@ def to_bytes(obj) -> bytes:
     return (json.dumps(obj, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
+def _description(info: dict) -> bytes:
+    """Description of evidence as JSON, lists of plain values on one line."""
+    inner = re.compile(r"\[\s+([^][{}]*?)\s+\]")  # line breaks are layout alone: in strings they are escaped
+    return inner.sub(lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", to_bytes(info).decode()).encode()
+
+
 def _folder(key: str) -> Path:
     return paths.store() / "evidence" / key
 
@@ -238,17 +163,43 @@ def find(recipe: Recipe, device: str) -> Evidence | None:
         return None
 
 
+def forget(recipe: Recipe, device: str) -> None:
+    """Remove the evidence of this recipe from the store, so that it is computed again."""
+    shutil.rmtree(_folder(recipe.key(device)), ignore_errors=True)
+
+
 def keep(recipe: Recipe, device: str, result, info: dict) -> Evidence:
     """Store what an experiment returned; gives the evidence back as it will be read."""
     blob = pack(recipe.id, result)
-    info = {**info, "recipe": recipe.to_json(), "sha256": digest(blob)}
-    write_folder(_folder(recipe.key(device)), {"arrays.npz": blob, "evidence.json": to_bytes(info)})
+    info = {**info, "recipe": recipe.to_json(), "texts": recipe.texts(), "sha256": digest(blob)}
+    write_folder(_folder(recipe.key(device)), {"arrays.npz": blob, "evidence.json": _description(info)})
     return unpack(blob, info)
+
+
+def together(recipe: Recipe, pieces: list[Evidence], axes: dict) -> Evidence:
+    """Evidence of a recipe from that of its blocks, or of the first of them."""
+    seeds = recipe.params["seeds"][:sum(recipe.blocks[:len(pieces)])]
+    recipe = replace(recipe, params={**recipe.params, "seeds": seeds}, blocks=recipe.blocks[:len(pieces)])
+    for piece, n in zip(pieces, recipe.blocks):
+        fit(recipe.id, piece, axes, n)
+    blob = pack(recipe.id, joined(recipe.id, pieces, axes))
+    each = [{k: p.info[k] for k in MADE} for p in pieces]
+    info = {**pieces[-1].info, "recipe": recipe.to_json(), "texts": recipe.texts(), "sha256": digest(blob), "blocks": each,
+            "axes": {name: list(names) for name, names in axes.items()},
+            "device": "; ".join(dict.fromkeys(m["device"] for m in each)),
+            "seconds": round(sum(m["seconds"] for m in each), 2), "peak_mb": max(m["peak_mb"] for m in each)}
+    same = [t for p in pieces for t in p.info.get("same", [])]
+    return unpack(blob, info | ({"same": [t for i, t in enumerate(same) if t not in same[:i]]} if same else {}))
 
 
 def record_file(slug: str, id: str) -> Path:
     """Description of the committed evidence of one experiment; its arrays lie beside it."""
     return paths.records(slug) / f"{id}.json"
+
+
+def _sources(slug: str) -> dict[str, str]:
+    file = paths.records(slug) / SOURCES
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def read_record(slug: str, id: str, today: Recipe | None = None) -> Evidence | None:
@@ -257,18 +208,42 @@ def read_record(slug: str, id: str, today: Recipe | None = None) -> Evidence | N
     if not file.is_file():
         return None
     try:
-        info = json.loads(file.read_text())
+        info = json.loads(file.read_text(encoding="utf-8"))
         evidence = unpack(file.with_suffix(".npz").read_bytes(), info)
+        recorded = Recipe.from_json(info["recipe"], _sources(slug))
     except (OSError, ValueError, EvidenceError) as e:
         raise EvidenceError(f"the record {slug}/{id} is damaged ({e}); restore it with git, or record it anew with "
                             f"`python -m lib.book record {slug} {id}`.") from None
     if today is not None:
-        evidence.stale = today.differences(Recipe.from_json(info["recipe"])) or None
+        evidence.stale = today.differences(recorded) or None
     return evidence
 
 
+def recorded_pieces(recipe: Recipe) -> list[Evidence]:
+    """Evidence of the first blocks of a recipe, cut from a record that holds them; an empty list where none does."""
+    try:
+        record = read_record(recipe.slug, recipe.id, recipe)
+    except EvidenceError:
+        return []  # damaged: it is made again
+    if record is None or set(record.stale or ()) - ({"parameter seeds", "blocks"} if recipe.blocks else set()):
+        return []
+    if not recipe.blocks:
+        return [record]
+    recorded, made = record.info["recipe"], record.info.get("blocks", ())
+    out, start = [], 0
+    for piece, n, before, each in zip(recipe.pieces(), recipe.blocks, recorded.get("blocks", ()), made):
+        if n != before or piece.params["seeds"] != recorded["params"]["seeds"][start:start + n]:
+            break
+        values = cut(record, record.info["axes"], start, start + n)
+        info = {k: v for k, v in record.info.items() if k not in ("axes", "blocks", "sha256")}
+        out.append(Evidence(values, {**info, **each, "recipe": piece.to_json()}))
+        start += n
+    return out
+
+
 def write_record(evidence: Evidence) -> Path:
-    """Commit evidence to the records of its chapter; only the ``record`` verb calls this."""
+    """Commit evidence to the records of its chapter; only the ``record`` and ``same`` verbs call this."""
+    from filelock import FileLock
     slug = evidence.info["recipe"]["slug"]
     if evidence.info.get("size") != "full" or evidence.info.get("shrink") != 1:
         raise EvidenceError(f"{evidence.id} is of {evidence.info.get('size')} size, shrunk by {evidence.info.get('shrink')}; "
@@ -280,11 +255,28 @@ def write_record(evidence: Evidence) -> Path:
                             f"{CHAPTER_LIMIT / 1e6:.0f} MB; return smaller evidence.")
     file = record_file(slug, evidence.id)
     before = file.with_suffix(".npz").read_bytes() if file.with_suffix(".npz").is_file() else None
-    write_file(file.with_suffix(".npz"), blob)
-    try:
-        write_file(file, to_bytes({**evidence.info, "sha256": digest(blob)}))
-    except EvidenceError:
-        if before is not None:
-            write_file(file.with_suffix(".npz"), before)
-        raise
+    info = {k: v for k, v in evidence.info.items() if k != "texts"}
+    paths.store().mkdir(parents=True, exist_ok=True)
+    with FileLock(paths.store() / f".records-{slug}.lock"):
+        sources = _sources(slug)
+        # texts first and more than needed, so that a kill at any point leaves every record readable
+        if not evidence.info["texts"].items() <= sources.items():
+            write_file(file.with_name(SOURCES), to_bytes(sources := sources | evidence.info["texts"]))
+        write_file(file.with_suffix(".npz"), blob)
+        try:
+            write_file(file, _description({**info, "sha256": digest(blob)}))
+        except EvidenceError:
+            if before is not None:
+                write_file(file.with_suffix(".npz"), before)
+            raise
+        used = _mentioned(slug)
+        if sources.keys() - used:
+            write_file(file.with_name(SOURCES), to_bytes({k: v for k, v in sources.items() if k in used}))
     return file
+
+
+def _mentioned(slug: str) -> set[str]:
+    """Names of the texts that the records of a chapter mention."""
+    parts = [p for f in paths.records(slug).glob("*.json") if f.name not in (SOURCES, "claims.json")
+             for p in json.loads(f.read_text(encoding="utf-8"))["recipe"]["parts"]]
+    return {p[1] for p in parts} | {link[2] for p in parts for link in p[2:]}
