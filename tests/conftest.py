@@ -97,6 +97,18 @@ def edit(mini):
 
 
 @pytest.fixture
+def recorded(mini):
+    """Compute the experiment of the mini chapter at full size in this process and write its record; returns one line."""
+    from lib.book import record
+    from lib.book.pages import chapter
+
+    def make() -> str:
+        record.block(chapter("mini"), "E1", 0, "cpu")
+        return record.write(chapter("mini"), "E1", "cpu")
+    return make
+
+
+@pytest.fixture
 def cell():
     """Names that a code cell of a chapter defines: ``cell(slug, name, **given)``; numpy is given as ``np``."""
     import numpy as np

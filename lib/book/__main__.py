@@ -95,17 +95,14 @@ def refresh(args) -> int:
 
 
 def record(args) -> int:
-    """Compute experiments at full size and commit their evidence to book/records."""
-    from lib.book import record as recorder
+    """Compute experiments at full size and commit their evidence to book/records.
+
+    A block that ended is kept: killed, or out of minutes, run the same command again to go on.
+    """
+    from lib.book.recorder import Sitting
+    sitting = Sitting(args.device, args.on, args.minutes, args.workers, args.force)
     for page in _chapters(args.slugs[:1]):
-        for id in args.slugs[1:] or recorder.experiments(page):
-            if len(args.slugs) == 2:
-                recorder.record(page, [id], args.device, force=args.force)
-                continue
-            command = [sys.executable, "-m", "lib.book", "record", page.slug, id, "--device", args.device]
-            done = subprocess.run(command + ["--force"] * args.force)  # a process each: its peak memory is its own
-            if done.returncode:
-                return done.returncode
+        (sitting.until_decided if args.until_decided else sitting.record)(page, args.slugs[1:])
     return 0
 
 
@@ -221,6 +218,8 @@ def main() -> int:
         p.add_argument("--workers", type=int, default=0, help="jobs at a time (default: one a core)")
         p.add_argument("--on", choices=["local", "ray"], default="local", help="where jobs run")
         p.add_argument("--device", default="auto", help="device of `record`")
+        p.add_argument("--minutes", type=float, help="`record`: start no block that will not end in time")
+        p.add_argument("--until-decided", action="store_true", help="`record`: stop at the look that decides")
         p.add_argument("--force", action="store_true", help="`record` again what is fresh")
         p.add_argument("--json", action="store_true", help="`ledger` as JSON")
     args, rest = parser.parse_known_args()

@@ -12,12 +12,12 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 from lib.book import results
 from lib.book.pages import Page, chapter
+from lib.book.tether import end_with_parent
 from lib.errors import BookError
 from lib.evidence import digest, to_bytes, write_folder
 
@@ -142,7 +142,7 @@ def run(slug: str, sizes: list[str]) -> list[str]:
     """Execute, check and keep one chapter at the wanted sizes; returns one sentence a fault."""
     faults = []
     with kernel() as shared:
-        _end_with_parent(shared)
+        end_with_parent(lambda: _killed(shared))
         for size in sizes:
             try:
                 _one(slug, size, shared)
@@ -173,19 +173,10 @@ def _one(slug: str, size: str, shared) -> None:
         write_folder(place, {"notebook.ipynb": blob, "summary.json": to_bytes({**facts, "notebook": digest(blob)})})
 
 
-def _end_with_parent(shared) -> None:
-    """Kill the kernel and this process when standard input ends, as it does when whoever started the job is killed."""
-    if os.environ.get("BOOK_TETHER") != "1":
-        return
-
-    def watch() -> None:
-        while os.read(0, 4096):  # unbuffered: a reader that holds the buffer's lock at exit aborts the process
-            pass
-        if shared.has_kernel and getattr(shared.provisioner, "pid", None):
-            os.kill(shared.provisioner.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _killed(shared) -> None:
+    """Kill the kernel, which would go on by itself."""
+    if shared.has_kernel and getattr(shared.provisioner, "pid", None):
+        os.kill(shared.provisioner.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
 
 
 def main() -> int:

@@ -1,21 +1,27 @@
-"""Record evidence of the full size: with ``same``, the only writer of ``book/records``.
+"""What a page's experiments would compute at full size, and one block of one of them computed, in one process.
 
 No kernel and no Jupyter package is needed. Of the page only those top-level statements run that the wanted experiments
-depend on, so that a full run may be assembled from several sittings and machines.
+depend on, so that a full run may be assembled from several sittings and machines (``lib.book.recorder``).
 """
 
 import ast
+import json
 import os
 import re
+import sys
 
 from lib import evidence
 from lib import run as lib_run
-from lib.book.pages import Page
+from lib.book.pages import Page, chapter
+from lib.book.tether import end_with_parent
 from lib.errors import BookError
 from lib.evidence import Evidence
-from lib.pending import Absent, AbsentError
+from lib.pending import Absent, AbsentError, judged
 from lib.run import Call
 from lib.source import Statement, statements
+
+ELSEWHERE = "another machine"  # the kind of device under which the store keeps what a cluster computed
+SAID = "said: "  # begins the line of a process that holds its answer; an experiment may print others
 
 
 class RecordError(BookError):
@@ -54,6 +60,18 @@ def plan(page: Page, ids: list[str]) -> list[tuple[Statement, int]]:
                     wanted.add(j)
                     todo.append(j)
     return [every[i] for i in sorted(wanted)]
+
+
+def behind(page: Page, id: str) -> list[str]:
+    """Claims that are judged on the evidence of an experiment, directly or through other names."""
+    names, out, experiment = set(), [], experiments(page)[id]
+    for s in (s for c in page.cells for s in statements(c.source)):
+        if s.text == experiment.text:
+            names |= s.binds
+        elif s.reads & names:
+            names |= s.binds | s.changes
+            out += judged(s.text)
+    return out
 
 
 def _is_definition(s: Statement) -> bool:
@@ -116,31 +134,105 @@ def is_fresh(call: Call) -> bool:
     return found is not None and not found.stale and len(found.info.get("blocks", [])) == len(call.recipe.blocks)
 
 
-def record(page: Page, ids: list[str], device: str = "auto", seed: int = 0, force: bool = False) -> list[str]:
-    """Compute the wanted experiments at full size in this process and write their records; returns one line each.
-
-    Without ids: every experiment without a fresh record. A fresh record is kept unless ``force``.
-    """
-    _refuse_shrunk()
-    said = []
-    for id in ids or list(experiments(page)):
-        call = calls(page, [id], device, seed, lambda c, id=id: c.evidence() if c.recipe.id != id else None)[id]
-        if not force and is_fresh(call):
-            said.append(f"{page.slug} {id}: the record is fresh and kept")
-        else:
-            found = [None] * len(call.recipe.pieces()) if force else call.found()
-            said.append(_written(call.join([piece or call.compute(k) for k, piece in enumerate(found)])))
-        print(said[-1], flush=True)
-    return said
-
-
-def _refuse_shrunk() -> None:
+def refuse_shrunk() -> None:
+    """Raise RecordError where experiments would run shrunk."""
     if float(os.environ.get("BOOK_SHRINK", 1)) != 1:
         raise RecordError("shrunk evidence cannot be recorded; unset BOOK_SHRINK.")
 
 
-def _written(made: Evidence) -> str:
-    file = evidence.write_record(made)
-    blocks = f" in {len(made.info['blocks'])} blocks" if made.info.get("blocks") else ""
-    return (f"{made.info['recipe']['slug']} {made.id}: recorded on {made.info['device']}{blocks}, "
-            f"{made.info['seconds']:.0f} s of computing, {file.with_suffix('.npz').stat().st_size} bytes")
+def survey(page: Page, ids: list[str], device: str = "auto", force: bool = False) -> list[dict]:
+    """What is left to compute of each experiment of a page: one row each, plain enough for another process.
+
+    Keys: ``slug``, ``id``, ``state`` (fresh, open, or waits for the evidence of another experiment) and, of an open one,
+    ``alone``, ``asks`` (for a device) and ``blocks``: for each its number of seeds ``n``, whether it is there (``have``), its
+    ``key`` in the store where another machine computes it, and the ``seconds`` that it should take, by the other blocks or
+    the last record (None: nothing is known). With ``force`` no record is fresh, and nothing is there.
+    """
+    rows = []
+    for id, call in calls(page, ids, device).items():
+        row = {"slug": page.slug, "id": id, "state": "waits" if call is None else "fresh"}
+        if call is not None and (force or not is_fresh(call)):
+            pieces, found = call.recipe.pieces(), gathered(call)
+            rate = _seconds_a_seed(call, found)
+            seeds = [len(p.params.get("seeds", [0])) for p in pieces]
+            row |= {"state": "open", "alone": call.alone, "asks": call.device is not None,
+                    "blocks": [{"n": n, "have": f is not None and not force, "key": p.key(ELSEWHERE),
+                                "seconds": None if rate is None else rate * n} for p, f, n in zip(pieces, found, seeds)]}
+        rows.append(row)
+    return rows
+
+
+def gathered(call: Call) -> list[Evidence | None]:
+    """Evidence of each block that is there already, computed here or by a cluster; None where a block is not."""
+    out = call.found()
+    for k, piece in enumerate(call.recipe.pieces()):
+        if out[k] is None and (found := evidence.find(piece, ELSEWHERE)) is not None:
+            made = evidence.Recipe.from_json(found.info["recipe"], found.info["texts"])
+            if odd := piece.differences(made):
+                evidence.forget(piece, ELSEWHERE)
+                raise RecordError(f"{piece.slug} {piece.id}: the cluster computed it from another text ({', '.join(odd)}); "
+                                  "bring its clone of the book up to date.")
+            out[k] = found
+    return out
+
+
+def _seconds_a_seed(call: Call, found: list[Evidence | None]) -> float | None:
+    """Seconds that one seed of an experiment takes: by the blocks that are there, else by its last record."""
+    known = [f for f in found if f is not None]
+    if not known:
+        try:
+            known = [r for r in [evidence.read_record(call.recipe.slug, call.recipe.id)] if r is not None]
+        except evidence.EvidenceError:
+            return None  # damaged: it is made again
+    n = sum(len(f.info["recipe"]["params"].get("seeds", [0])) for f in known)
+    return sum(f.info["seconds"] for f in known) / n if n else None
+
+
+def block(page: Page, id: str, k: int = 0, device: str = "auto") -> tuple[float, str]:
+    """Compute one block of an experiment in this process and store it; returns its seconds, and the folder it lies in."""
+    refuse_shrunk()
+    made = (call := _call(page, id, device)).compute(k)
+    return made.info["seconds"], str(evidence.folder(call.recipe.pieces()[k], call.kind))
+
+
+def write(page: Page, id: str, device: str = "auto", blocks: int | None = None) -> str:
+    """Write the record of an experiment from the blocks that are there, or the first of them; returns one line."""
+    found = gathered(call := _call(page, id, device))[:blocks]
+    if None in found:
+        raise RecordError(f"{page.slug} {id} lacks block {found.index(None) + 1} of {len(call.recipe.pieces())}; run "
+                          f"`python -m lib.book record {page.slug} {id}` again.")
+    file = evidence.write_record(made := call.join(found))
+    have, of = len(made.info.get("blocks", [])), len(call.recipe.blocks)
+    parts = f" in {of} blocks" if have == of > 0 else f", the first {have} of {of} blocks" if of else ""
+    return (f"{page.slug} {id}: recorded on {made.info['device']}{parts}, {made.info['seconds']:.0f} s of computing, "
+            f"{file.with_suffix('.npz').stat().st_size} bytes")
+
+
+def _call(page: Page, id: str, device: str) -> Call:
+    call = calls(page, [id], device)[id]
+    if call is None:
+        raise RecordError(f"{page.slug} {id} needs the evidence of another experiment; record that first.")
+    return call
+
+
+def main() -> int:
+    """Entry of one process: ``survey``, ``block`` or ``write``, then the arguments of that function as JSON."""
+    try:
+        what, (slug, *rest) = sys.argv[1], json.loads(sys.argv[2])
+        end_with_parent()
+        page = chapter(slug)
+        if what == "survey":
+            said = survey(page, rest[0] or list(experiments(page)), *rest[1:])
+        elif what == "block":
+            said = block(page, *rest)
+        else:
+            said = write(page, *rest)
+    except (BookError, OSError) as e:
+        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        return 1
+    print(f"{SAID}{json.dumps(said)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,6 +10,7 @@ from lib.evidence.store import (
     Evidence,
     arrays,
     find,
+    folder,
     forget,
     keep,
     pack,
@@ -24,6 +25,6 @@ from lib.evidence.store import (
     write_record,
 )
 
-__all__ = ["Evidence", "EvidenceError", "Recipe", "arrays", "data_read", "digest", "find", "fit", "forget", "keep", "pack",
-           "plain", "read_record", "record_file", "recorded_pieces", "sizes", "to_bytes", "together", "unpack", "versions",
-           "write_file", "write_folder", "write_record"]
+__all__ = ["Evidence", "EvidenceError", "Recipe", "arrays", "data_read", "digest", "find", "fit", "folder", "forget", "keep",
+           "pack", "plain", "read_record", "record_file", "recorded_pieces", "sizes", "to_bytes", "together", "unpack",
+           "versions", "write_file", "write_folder", "write_record"]

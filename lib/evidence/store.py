@@ -146,33 +146,34 @@ def _description(info: dict) -> bytes:
     return inner.sub(lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", to_bytes(info).decode()).encode()
 
 
-def _folder(key: str) -> Path:
-    return paths.store() / "evidence" / key
+def folder(recipe: Recipe, device: str) -> Path:
+    """Where the store holds the evidence of this recipe, or would hold it."""
+    return paths.store() / "evidence" / recipe.key(device)
 
 
 def find(recipe: Recipe, device: str) -> Evidence | None:
     """Evidence of this recipe made on this machine, or None; damaged evidence is removed, as if it had never been."""
-    folder = _folder(recipe.key(device))
-    if not folder.is_dir():
+    place = folder(recipe, device)
+    if not place.is_dir():
         return None
     try:
-        info = json.loads((folder / "evidence.json").read_text())
-        return unpack((folder / "arrays.npz").read_bytes(), info)
+        info = json.loads((place / "evidence.json").read_text())
+        return unpack((place / "arrays.npz").read_bytes(), info)
     except (OSError, ValueError, EvidenceError):
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
         return None
 
 
 def forget(recipe: Recipe, device: str) -> None:
     """Remove the evidence of this recipe from the store, so that it is computed again."""
-    shutil.rmtree(_folder(recipe.key(device)), ignore_errors=True)
+    shutil.rmtree(folder(recipe, device), ignore_errors=True)
 
 
 def keep(recipe: Recipe, device: str, result, info: dict) -> Evidence:
     """Store what an experiment returned; gives the evidence back as it will be read."""
     blob = pack(recipe.id, result)
     info = {**info, "recipe": recipe.to_json(), "texts": recipe.texts(), "sha256": digest(blob)}
-    write_folder(_folder(recipe.key(device)), {"arrays.npz": blob, "evidence.json": _description(info)})
+    write_folder(folder(recipe, device), {"arrays.npz": blob, "evidence.json": _description(info)})
     return unpack(blob, info)
 
 

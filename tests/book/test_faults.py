@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.book import job, ledger, record, reference, render, results, runner
+from lib.book import job, ledger, reference, render, results, runner
 from lib.book.pages import PageError, chapter, chapters, scan, survey
 from lib.errors import BookError
 
@@ -82,8 +82,8 @@ def test_damaged_references_and_verdicts_name_their_file(mini, blob):
         file.write_text(good)
 
 
-def test_the_ledger_notices_a_damaged_and_a_missing_record(mini):
-    record.record(chapter("mini"), ["E1"], "cpu")
+def test_the_ledger_notices_a_damaged_and_a_missing_record(mini, recorded):
+    recorded()
     runner.update(chapters())
     reference.refresh(chapter("mini"))
     assert ledger.collect()["chapters"][0]["claims"][0]["full"]["verdict"] == "holds"

@@ -13,6 +13,7 @@ import pytest
 from lib import evidence, paths
 from lib.book import record, reference, results, runner
 from lib.book.pages import PageError, chapter, chapters, scan
+from lib.book.recorder import Sitting
 from lib.errors import BookError
 from lib.modules import LIB, modules_reached
 
@@ -32,8 +33,8 @@ def test_a_result_is_made_once_and_prose_makes_nothing_anew(mini, edit, capsys):
     assert [c["verdict"] for c in summary["claims"]] == ["pending(full)"] and summary["figures"] == 0
 
 
-def test_full_size_follows_the_record_and_says_when_it_is_stale(mini, edit):
-    record.record(chapter("mini"), ["E1"], "cpu")
+def test_full_size_follows_the_record_and_says_when_it_is_stale(mini, edit, recorded):
+    recorded()
     assert runner.update(chapters(), ("full",)) == 1
     found = results.find(chapter("mini"), "full").summary
     assert found["claims"][0]["verdict"] == "holds" and found["claims"][0]["stale"] is None
@@ -153,21 +154,22 @@ def test_a_killed_build_resumes_and_two_builds_share_the_store(mini, edit):
     assert len(list((mini / "_build" / "store" / "evidence").iterdir())) == 1
 
 
-def test_shrink_runs_the_full_code_path_and_is_never_recorded(mini, monkeypatch):
+def test_shrink_runs_the_full_code_path_and_is_never_recorded(mini, monkeypatch, recorded):
     monkeypatch.setenv("BOOK_SHRINK", str(1 / 64))
     from lib.book.job import execute, summary
     found = summary(chapter("mini"), "full", execute(chapter("mini"), "full"))
     assert found["claims"][0]["measured"]["mean"]["n"] == 2
-    with pytest.raises(record.RecordError, match="shrunk"):
-        record.record(chapter("mini"), ["E1"], "cpu")
+    for make in (recorded, Sitting):
+        with pytest.raises(record.RecordError, match="shrunk"):
+            make()
 
 
-def test_record_runs_only_what_the_experiment_needs(mini, edit):
+def test_record_runs_only_what_the_experiment_needs(mini, edit, recorded):
     edit(":name: judge\n", ":name: judge\nraise SystemError('not for the record')\n")
-    assert "recorded on CPU" in record.record(chapter("mini"), ["E1"], "cpu")[0]
-    assert "fresh and kept" in record.record(chapter("mini"), [], "cpu")[0]
+    assert "recorded on CPU" in recorded()
+    assert record.survey(chapter("mini"), ["E1"], "cpu")[0]["state"] == "fresh"
     with pytest.raises(record.RecordError, match="no experiment E7"):
-        record.record(chapter("mini"), ["E7"], "cpu")
+        record.survey(chapter("mini"), ["E7"], "cpu")
 
 
 @pytest.mark.parametrize("old, new, word", [
@@ -207,8 +209,8 @@ def test_flips_and_rules(mini, edit):
     assert len(rules) == 2 and rules[1][1] == "a larger effect is worth naming"
 
 
-def test_a_doctored_record_is_refused(mini):
-    record.record(chapter("mini"), ["E1"], "cpu")
+def test_a_doctored_record_is_refused(mini, recorded):
+    recorded()
     file = mini / "book" / "records" / "mini" / "E1.npz"
     file.write_bytes(evidence.pack("E1", {"x": [9.0, 9.5]}))
     with pytest.raises(BookError, match="damaged"):
@@ -231,28 +233,29 @@ def test_damaged_results_and_shrunk_runs_are_made_again_whole(mini, monkeypatch)
     assert results.find(chapter("mini"), "full").summary["run"]["shrink"] == 1
 
 
-def test_a_damaged_record_is_recorded_anew(mini):
-    record.record(chapter("mini"), ["E1"], "cpu")
+def test_a_damaged_record_is_recorded_anew(mini, recorded):
+    recorded()
     file = mini / "book" / "records" / "mini" / "E1.npz"
     file.write_bytes(b"broken")
-    assert "recorded on CPU" in record.record(chapter("mini"), ["E1"], "cpu")[0]
-    assert evidence.read_record("mini", "E1").stale is None
-    assert "recorded on CPU" in record.record(chapter("mini"), ["E1"], "cpu", force=True)[0]
+    assert record.survey(chapter("mini"), ["E1"], "cpu")[0]["state"] == "open"
+    assert "recorded on CPU" in recorded() and evidence.read_record("mini", "E1").stale is None
 
 
-def test_a_record_holds_the_text_that_ran(mini, edit):
+def test_a_record_holds_the_text_that_ran(mini, edit, recorded):
     edit("claims.judge(", "SHIFT = 9.0\nclaims.judge(")
-    record.record(chapter("mini"), ["E1"], "cpu")
+    recorded()
     texts = json.loads((mini / "book/records/mini/sources.json").read_text())
     assert "SHIFT = 3.0" in texts.values() and evidence.read_record("mini", "E1").x.mean() < 5
 
 
-def test_evidence_of_the_other_size_is_not_recorded_as_full_and_other_parameters_keep_their_values(mini, edit):
+def test_evidence_of_the_other_size_is_not_recorded_as_full_and_other_parameters_keep_their_values(mini, edit, recorded):
     edit('device = "cpu"\n', 'device = "cpu"\nsource = "packages"\n')
     edit('"n": (8, 64, "seeds")', '"n": (8, 8 if source == "packages" else 9, "seeds")')
     runner.update([chapter("mini")], workers=1)
-    assert "recorded on CPU" in record.record(chapter("mini"), ["E1"], "cpu")[0]
-    assert "fresh and kept" in record.record(chapter("mini"), ["E1"], "cpu")[0]
+    row = record.survey(chapter("mini"), ["E1"], "cpu")[0]
+    assert row["state"] == "open" and not row["blocks"][0]["have"]
+    assert "recorded on CPU" in recorded()
+    assert record.survey(chapter("mini"), ["E1"], "cpu")[0]["state"] == "fresh"
 
 
 def test_arguments_of_other_programs_are_handed_on():
