@@ -87,10 +87,21 @@ class Table:
         return self.bundle
 
 
+def state(evidence) -> str:
+    """Whether today's text made the evidence: fresh, stale, or checked the same, with what was shown."""
+    if evidence.stale:
+        return "stale"
+    said = [f"the text of {t['text of']} gives the same bits at shrink {t['shrink']} from {t['seeds']} seeds"
+            + (" and in a whole block" if t.get("block") else "")
+            + (f", {', '.join(t['aside'])} aside" if t.get("aside") else "")
+            for t in evidence.info.get("same", [])]
+    return f"checked the same: {'; '.join(said)}" if said else "fresh"
+
+
 def provenance(run) -> Table:
     """Where the evidence of a run comes from, and the credits of the data it declares."""
     from lib.data import credits
-    rows = [[i, e.info["device"], e.info["seconds"], e.info["commit"], e.info["made"], "stale" if e.stale else "fresh"]
+    rows = [[i, e.info["device"], e.info["seconds"], e.info["commit"], e.info["made"], state(e)]
             for i, e in run.experiments.items() if e is not None]
     words = f"Where the evidence of the {run.size} size comes from" + "".join(f". {c.rstrip('.')}" for c in credits(run.data))
     return Table(["experiment", "device", "seconds", "commit", "made", "state"], rows, words)

@@ -106,6 +106,15 @@ def record(args) -> int:
     return 0
 
 
+def same(args) -> int:
+    """Show that today's text gives the bits of a record, and keep its numbers: same <slug> [E1 ...]."""
+    from lib.book.same import same as shown
+    for page in _chapters(args.slugs[:1]):
+        print("\n".join(shown(page, args.slugs[1:], args.device if args.device != "auto" else "cpu", args.block, args.base)),
+              flush=True)
+    return 0
+
+
 def ledger(args) -> int:
     """Print the ledger of all claims from references and records alone."""
     from lib.book import ledger as book_ledger
@@ -198,7 +207,8 @@ def clean(args) -> int:
     return 0
 
 
-VERBS = {f.__name__: f for f in (build, run, test, refresh, record, ledger, power, data, bench, deep, teach, new, lab, clean)}
+VERBS = {f.__name__: f for f in (build, run, test, refresh, record, same, ledger, power, data, bench, deep, teach, new, lab,
+                                 clean)}
 
 
 HANDED_ON = {"test": "pytest", "lab": "JupyterLab"}  # verbs whose arguments go to another program
@@ -214,13 +224,15 @@ def main() -> int:
         if name in HANDED_ON:
             p.usage = f"%(prog)s [arguments of {HANDED_ON[name]}]"
             continue
-        p.add_argument("slugs", nargs="*", help="chapters, all when none is named (`record`: chapter, experiments)")
+        p.add_argument("slugs", nargs="*", help="chapters, all when none is named (`record`, `same`: chapter, experiments)")
         p.add_argument("--workers", type=int, default=0, help="jobs at a time (default: one a core)")
         p.add_argument("--on", choices=["local", "ray"], default="local", help="where jobs run")
-        p.add_argument("--device", default="auto", help="device of `record`")
+        p.add_argument("--device", default="auto", help="device of `record` and `same`")
         p.add_argument("--minutes", type=float, help="`record`: start no block that will not end in time")
         p.add_argument("--until-decided", action="store_true", help="`record`: stop at the look that decides")
         p.add_argument("--force", action="store_true", help="`record` again what is fresh")
+        p.add_argument("--block", action="store_true", help="`same`: compare the first block at full size as well")
+        p.add_argument("--base", help="`same`: commit whose text made the record")
         p.add_argument("--json", action="store_true", help="`ledger` as JSON")
     args, rest = parser.parse_known_args()
     if rest and args.verb not in HANDED_ON:
