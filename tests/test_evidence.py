@@ -137,3 +137,13 @@ def test_data_sets_are_told_from_what_is_asked_for():
     assert read("def digits():\n    _allow('digits')") == ["digits"]
     assert read("def emoji():\n    _allow('emoji')") == [] == read("def f():\n    return 1")
     assert read("def digits():\n    _allow('digits')", "def corpus(name):\n    _allow(name)") == ["kjv", "bbe", "digits"]
+
+
+def test_the_last_digits_of_a_parameter_are_its_processors():
+    grid = np.linspace(0.1, 0.7, 7)
+    near, far = grid * (1 + 3e-16), grid * (1 + 1e-9)
+    assert not np.array_equal(grid, near)
+    for form in (list, np.asarray, lambda x: {"edge": x[3]}):
+        assert evidence.plain(form(grid), "E1") == evidence.plain(form(near), "E1") != evidence.plain(form(far), "E1")
+    assert evidence.plain(grid.astype(np.float32), "E1") != evidence.plain(grid, "E1")
+    assert evidence.plain(np.arange(3), "E1") != evidence.plain(np.arange(1, 4), "E1")

@@ -43,11 +43,14 @@ def digest(*blobs: bytes | str) -> str:
 
 
 def plain(value, where: str):
-    """A parameter in the form in which it enters a key: JSON, arrays by the hash of their bytes."""
+    """A parameter in the form in which it enters a key: JSON, arrays by their hash, real numbers to twelve digits.
+
+    The last digits of a number that a page computes are its processor's, and are not what was asked for.
+    """
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return float(value)
+        return float(f"{value:.12g}")
     if isinstance(value, Mapping):
         return {str(k): plain(v, where) for k, v in value.items()}
     if isinstance(value, list | tuple | range):
@@ -57,7 +60,9 @@ def plain(value, where: str):
     if isinstance(value, np.generic):
         return plain(value.item(), where)
     if isinstance(value, np.ndarray) and value.dtype != object:
-        return {"array": digest(str(value.dtype), str(value.shape), np.ascontiguousarray(value).tobytes())}
+        digits = {"float64": "%.12g", "float32": "%.5g"}.get(value.dtype.name)
+        content = np.ascontiguousarray(value).tobytes() if digits is None else ",".join(digits % v for v in value.ravel())
+        return {"array": digest(str(value.dtype), str(value.shape), content)}
     raise EvidenceError(f"{where} has a parameter of type {type(value).__name__}; "
                         "pass numbers, strings, lists, dictionaries or arrays.")
 
