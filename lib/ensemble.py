@@ -3,7 +3,8 @@
 Each member draws from its own generator, so that a member's numbers do not depend on who trains beside it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,14 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 def generators(seeds: Sequence[int], device: str = "cpu") -> list[torch.Generator]:
     """One generator a member, seeded with its stream (``run.seeds``)."""
     return [torch.Generator(device).manual_seed(int(s)) for s in seeds]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generator, seeded for the block alone: the weights that it draws depend on nothing before it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed))
+        yield
 
 
 def draw(gens: Sequence[torch.Generator], shape: Sequence[int], kind: str = "normal",
@@ -37,8 +46,7 @@ def stack(make: Callable[[], nn.Module], seeds: Sequence[int], device: str = "cp
     """
     models = []
     for s in seeds:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(s))
+        with seeded(s):
             models.append(make())
     if any(b.numel() for b in models[0].buffers()):
         raise ValueError("models with buffers (batch norm) cannot be trained as an ensemble; use layer or group norm.")

@@ -84,7 +84,7 @@ def moments(z: Tensor) -> Moments:
     mean = z.mean(1)
     r = z - mean[:, None]
     d2 = torch.cdist(mean, mean, compute_mode="donot_use_mm_for_euclid_dist")**2
-    off = ~torch.eye(C, dtype=torch.bool)
+    off = ~torch.eye(C, dtype=torch.bool, device=z.device)
     scale = mean.square().sum(1).max() + r.square().sum(2).mean()
     if not bool((d2[off] > 1e-24 * scale).all()):
         i, j = ((d2 <= 1e-24 * scale) & off).nonzero()[0].tolist()

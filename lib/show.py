@@ -93,7 +93,7 @@ def state(evidence) -> str:
         return "stale"
     said = [f"the text of {t['text of']} gives the same bits at shrink {t['shrink']} from {t['seeds']} seeds"
             + (" and in a whole block" if t.get("block") else "")
-            + (f", {', '.join(t['aside'])} aside" if t.get("aside") else "")
+            + (f", {', '.join(t['aside'])} aside" if t.get("aside") else "") + (f", in {t['by']}" if t.get("by") else "")
             for t in evidence.info.get("same", [])]
     return f"checked the same: {'; '.join(said)}" if said else "fresh"
 

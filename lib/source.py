@@ -347,7 +347,7 @@ class _Plain(ast.NodeTransformer):
 
     def _scope(self, node, in_class: bool):
         if isinstance(node.body[0], ast.Expr) and isinstance(getattr(node.body[0].value, "value", None), str):
-            node.body = node.body[1:] or [ast.Pass()]
+            node.body = node.body[1:] or [ast.copy_location(ast.Pass(), node.body[0])]
         outer, self.in_class = self.in_class, in_class
         self.generic_visit(node)
         self.in_class = outer

@@ -678,55 +678,7 @@ INSTRUMENTS = {
     "autoregressive-trees": {"small Transformers": written_by_trees_peer},
 }
 
-# What breaks on a GPU, and the line that mends it.
-PAIRS = "lib/features.py, moments: `off = ~torch.eye(C, dtype=torch.bool, device=z.device)`"
-EPISODES = "lib/papers/few_shot_collapse/episodes.py, few_shot_error: `i = ....to(z.device)`, `own = ....to(z.device)`"
-ROWS = "lib/papers/few_shot_collapse/episodes.py, pair_errors: `rows = ....argsort(1).to(z.device)`"
-MEASURES = "lib/papers/ssl_clustering/measures.py, "
-UNMENDED = {
-    **{("few-shot-collapse", call): PAIRS for call in ("cdnv", "directional cdnv", "bounds")},
-    **{
-        ("few-shot-collapse", f"episodes, {head}"): EPISODES
-        for head in ("centre", "ridge", "logistic")
-    },
-    **{("few-shot-collapse", call): ROWS for call in ("pairs", "certificate")},
-    ("ssl-clustering", "clustering"): MEASURES + "_codes: `y = torch.as_tensor(labels).cpu()`",
-    ("ssl-clustering", "shares"): MEASURES + "shares: `torch.zeros(..., device=z.device)`, twice",
-    (
-        "ssl-clustering",
-        "forecast",
-    ): "lib/papers/ssl_clustering/forecast.py, forecast: `torch.eye(..., device=C.device)`, "
-    "`e.flip(0).cpu().numpy()`; embed: `scale.to(features)`",
-    (
-        "ssl-clustering",
-        "fit",
-    ): "lib/papers/ssl_clustering/waterfilling.py, fit: `torch.randn(..., device=gen.device).to(P)`",
-    (
-        "multiplicative-networks",
-        "emulation",
-    ): "lib/papers/multiplicative_networks/emulate.py: `.amax(0).cpu().numpy()`",
-    (
-        "multiplicative-networks",
-        "pieces",
-    ): "lib/papers/multiplicative_networks/circuits.py, pieces: points to the weights' "
-    "device, `.cpu()` before each `.numpy()`",
-    (
-        "token-weight-decay",
-        "counts",
-    ): "lib/papers/token_weight_decay/ledger.py, report: `torch.as_tensor(counts).cpu()`",
-}
-
-CALLS = [
-    pytest.param(
-        slug,
-        call,
-        marks=[pytest.mark.xfail(strict=True, reason=UNMENDED[slug, call])]
-        if (slug, call) in UNMENDED
-        else [],
-    )
-    for slug, calls in INSTRUMENTS.items()
-    for call in calls
-]
+CALLS = [(slug, call) for slug, calls in INSTRUMENTS.items() for call in calls]
 
 
 @pytest.mark.parametrize("slug, call", CALLS)

@@ -35,15 +35,19 @@ def closures(page, ids: list[str], device: str) -> dict:
     return out
 
 
-def _place(page, part) -> tuple[str, int]:
-    """File of a part below the root, and its line; line 0 for an import that the walk put into words."""
+def _place(page, part) -> tuple[str, int, str]:
+    """File of a part below the root, its line there, its lines; line 0 for an import that the walk put into words."""
     if part.where == PAGE:
-        every = [(s, c.line) for c in page.cells for s in statements(c.source)]
-        file = page.path
+        every, file = [(s, c.line, c.source) for c in page.cells for s in statements(c.source)], page.path
     else:
-        every, file = [(s, 1) for s in module_scope(part.where).statements], module_file(part.where)
-    line = next((first + _first(s.node) - 1 for s, first in reversed(every) if s.text == part.text), 0)
-    return file.resolve().relative_to(ROOT).as_posix(), line
+        file = module_file(part.where)
+        every = [(s, 1, file.read_text()) for s in module_scope(part.where).statements]
+    name = file.resolve().relative_to(ROOT).as_posix()
+    for s, line, text in reversed(every):
+        if s.text == part.text:
+            first = _first(s.node)
+            return name, line + first - 1, "\n".join(text.splitlines()[first - 1:s.node.end_lineno])
+    return name, 0, part.text
 
 
 def _first(node) -> int:

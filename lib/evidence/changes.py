@@ -39,11 +39,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Placed:
-    """A part of a closure and where it stands: a file below the root of its tree, and the line of its first line."""
+    """A part of a closure and where it stands: a file below the root of its tree, its first line, its lines as they are."""
 
     part: Part
     file: str
     line: int
+    source: str
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,10 @@ def _one_side(mine: list[Placed], theirs: list[Placed]) -> list[Must]:
     at_import: list[str] = []
     for p in odd:
         q = _counterpart(p, others)
-        changed = differing(q.part.text, p.part.text)[1] if q else items(p.part.text)
+        changed = differing(q.source, p.source)[1] if q else items(p.source)
         if q and _linked(p.part) != _linked(q.part):  # it may mean something else by the names that it reads
             read = {r.rpartition(".")[2] for r, *_ in p.part.links} | {r.rpartition(".")[2] for r, *_ in q.part.links}
-            changed = [i for i in items(p.part.text) if i in changed or i.reads & read]
+            changed = [i for i in items(p.source) if i in changed or i.reads & read]
         out |= dict.fromkeys(_lines(p, i) for i in changed if not i.at_import and not i.silent)
         out |= dict.fromkeys(_lines(p, replace(i, first=a, last=b)) for i in changed if i.at_import for a, b in i.lambdas)
         if any(i.at_import for i in changed):
@@ -131,7 +132,7 @@ def _readers(names: list[str], parts: list[Placed]) -> list[Must]:
         name, found = todo.pop(), False
         for p in parts:
             alias = {name} | {r.rpartition(".")[2] for r, n, _ in p.part.links if n == name}
-            for i in items(p.part.text):
+            for i in items(p.source):
                 if not i.reads & alias or i.at_import and p.part.name == name:
                     continue
                 found = True
@@ -180,8 +181,3 @@ def missed(must: Iterable[Must], entered: Iterable[tuple[str, int]], by_block: b
         lines.setdefault(file, set()).add(line)
     return [m for m in must if not (m.compiled and by_block)
             and not lines.get(m.file, set()) & set(range(m.first, m.last + 1))]
-
-
-def at(part: Part, file: str, line: int) -> Placed:
-    """A part without its place in the modules, which no key holds."""
-    return Placed(replace(part, where=""), file, line)

@@ -39,8 +39,8 @@ def test_statements_that_changed_are_told(old, new, gone, come):
 
 
 def placed(*parts, file="a.py"):
-    return [Placed(Part("", name, text, links), file, line) for name, text, line, *links in
-            [(*p[:3], *p[3:]) if len(p) > 3 else p for p in parts] for links in [tuple(links[0]) if links else ()]]
+    """Parts (name, text, line[, links]) as they stand in a file."""
+    return [Placed(Part("", name, text, tuple(*links)), file, line, text) for name, text, line, *links in parts]
 
 
 def names(must):
@@ -68,6 +68,7 @@ def test_lambdas_of_a_table_are_entered_one_by_one_and_a_renamed_function_by_wha
     sides = [placed((name, body.format(name, at), 1)) for name, at in (("first", 0), ("of_sorted", -1))]
     assert [names(m) for m in must_enter(*sides)] == [[("first", 2), ("first", 4)], [("of_sorted", 2), ("of_sorted", 4)]]
     assert [i.silent for i in items("def f():\n    raise ValueError(1)")] == [False, True]
+    assert [i.first for i in items('class Fault(ValueError):\n    """No more than a name."""')] == [1, 2]
 
 
 def test_names_that_mean_something_else_are_entered_where_they_are_read():
@@ -111,6 +112,7 @@ def stale():
 def test_a_clean_up_keeps_the_record_with_its_transcript(book, edit, mini):
     before = stale().x.tobytes()
     assert "is fresh" in same(chapter("mini"), ["E1"])[0]
+    edit("Shifted normal numbers, one a seed.", "Shifted normal numbers; one a seed.\n\n    They are independent.\n    ")
     edit("np.random.default_rng(s).normal() * scale + SHIFT for s in seeds", "one(s, scale) for s in seeds")
     edit("def draw(seeds)", "def one(s, scale):\n    return SHIFT + scale * np.random.default_rng(s).normal()\n\n\n"
                             "def draw(seeds)")
@@ -182,3 +184,22 @@ def test_what_the_clock_says_is_left_aside(book, edit, recorded, mini):
     same(chapter("mini"), ["E1"])
     assert stale().info["same"][0]["aside"] == ["seconds"] and "seconds aside" in state(stale())
     assert json.loads(evidence.record_file("mini", "E1").read_text())["same"] and np.isfinite(stale()["seconds"]).all()
+
+
+def test_where_all_is_read_from_the_clock_another_experiment_must_show_it(book, edit, recorded, mini):
+    edit("import numpy as np\n", "import time\n\nimport numpy as np\n")
+    edit("def draw", "def one(s):\n    return np.random.default_rng(s).normal()\n\n\n"
+                     "def timed(seeds):\n    took = [one(s) * 0 + time.perf_counter() for s in seeds]\n"
+                     "    return {'took': took}\n\n\ndef draw")
+    edit("np.random.default_rng(s).normal() * scale", "one(s) * scale")
+    edit("E1 = run", "E2 = run.experiment(\"E2\", timed, seeds=run.seeds(S.n), alone=True)\nE1 = run")
+    module.record.block(chapter("mini"), "E2", 0, "cpu")
+    module.record.write(chapter("mini"), "E2", "cpu")
+    recorded()
+    book()
+    edit("return np.random.default_rng(s).normal()", "return 1.0 * np.random.default_rng(s).normal()")
+    with pytest.raises(SameError, match="E2: all that it returns is read from the clock"):
+        same(chapter("mini"), ["E2"])
+    assert len(same(chapter("mini"), [])) == 2
+    [told] = evidence.read_record("mini", "E2").info["same"]
+    assert told["by"] == "E1" and told["aside"] == ["took"]

@@ -93,9 +93,8 @@ def test_a_page_offline_in_both_schemes_and_on_a_phone(browser, site, address):
             found = [] if shown == scheme else [f"the theme stays {shown}; it must follow the reader's system"]
             if scheme == "light":
                 found += mathematics(v.page) + pictures(v.page, address in PAGES)
-            if address in PAGES:
-                found += figure(v.page)
-            found += barriers(v.page, EXCEPTIONS.get(address, set()))
+                found += figure(v.page) if address in PAGES else []
+            found += barriers(v.page, EXCEPTIONS.get(address, set()), of_colour=scheme == "dark")
             faults += [f"{address} ({scheme}): {x}" for x in found]
         faults += [f"{address} (400 px wide): {x}" for x in phone(v.page)]
         if address in PAGES:
@@ -185,17 +184,17 @@ MARK_REPEATED_LOOKS = """() => {
 }"""
 
 
-def barriers(page, excepted):
-    """Serious and critical findings of axe, each with the first element that shows it."""
+def barriers(page, excepted, of_colour=False):
+    """Serious and critical findings of axe, each with the first element that shows it; or those of its rules on colour."""
     from axe_playwright_python.base import AXE_SCRIPT
     page.evaluate(AXE_SCRIPT)
     page.evaluate(MARK_REPEATED_LOOKS)
     # with `preload` axe would fetch the style sheets, which a page from disk may not, for a rule that is off by default
-    found = page.evaluate("""() => {
+    found = page.evaluate("""(only) => {
       axe.configure({rules: [{id: "color-contrast", selector: "*:not([data-repeated-look])"}]});
-      return axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => r.violations.map(
+      return axe.run(document, {preload: false, resultTypes: ["violations"], ...only}).then(r => r.violations.map(
         f => [f.id, f.impact, f.help, f.nodes.length, f.nodes[0].html.slice(0, 200), f.nodes[0].failureSummary]));
-    }""")
+    }""", {"runOnly": ["color-contrast", "link-in-text-block"]} if of_colour else {})
     return [f"axe: {id} ({impact}), {n} times: {help}; first {html}: {why}" for id, impact, help, n, html, why in found
             if impact in ("serious", "critical") and id not in excepted]
 

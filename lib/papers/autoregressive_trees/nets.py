@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from lib.ensemble import seeded
 from lib.models import Gpt
 
 
@@ -30,8 +31,7 @@ def nats(model: Gpt, texts: torch.Tensor, words: int) -> tuple[torch.Tensor, tor
 
 def trained(texts: torch.Tensor, words: int, width: int, rate: float, steps: int, batch: int, seed: int) -> Gpt:
     """A Transformer of two layers and four heads after so many steps of AdamW on batches of rows."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = Gpt(words + 1, width, 2, 4).to(texts.device)
     optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(steps, 2), pct_start=0.1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import data, models
+from lib.ensemble import seeded
 
 from .moments import phase, six, six_baselines
 from .probe import attach
@@ -60,8 +61,7 @@ def resnet(source, decays, lr, steps, batch, widths, hidden, reads, seeds, devic
     for i, s in enumerate(seeds):
         for j, decay in enumerate(decays):
             gen = torch.Generator().manual_seed(s)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(s)
+            with seeded(s):
                 model = models.ResNet(x.shape[1], n_out, tuple(widths), 1, hidden).to(device)
             optimizer = torch.optim.SGD(model.parameters(), lr, 0.9, weight_decay=decay)
             for t in range(steps + 1):
@@ -105,8 +105,7 @@ def gpt(corpus, decay, lr, steps, batch, context, d, n_layers, heads, seeds, dev
     for i, s in enumerate(seeds):
         gen = torch.Generator().manual_seed(s)
         test = [windows(cut, len(ids), 16, torch.Generator().manual_seed(1000 + k)) for k in range(8)]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(s)
+        with seeded(s):
             model = models.Gpt(len(symbols), d, n_layers, heads).to(device)
         optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=decay)
         for when in (0, 1):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib import data
+from lib.ensemble import seeded
 from lib.models import Attention, Gpt, rotate
 
 from .operators import centered_attention
@@ -31,8 +32,7 @@ class CenteredHeads(Attention):
 
 def decoder(layers: int, d: int, heads: int, centred: bool, seed: int) -> Gpt:
     """A small GPT; where ``centred`` its attention is, with the same initial weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = Gpt(LETTERS, d, layers, heads)
     if centred:
         for block in model.blocks:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lib.ensemble import seeded
+
 from .operators import CenteredAttention
 from .smoothing import token_cosine
 
@@ -82,8 +84,7 @@ def train(task: Task, x: Tensor, y: Tensor, gamma: float, d: int, layers: int, h
           seed: int, widen: int = 2) -> Vit:
     """Train on images x and their labels y alone: binary cross-entropy of the largest score, AdamW, one cycle of the rate."""
     gen = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = Vit(task, d, layers, heads, gamma, widen).to(x.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=0.05)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2))

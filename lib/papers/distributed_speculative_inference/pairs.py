@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lib.ensemble import seeded
+
 
 def llama(vocabulary: int, d: int, layers: int, heads: int = 4, context: int = 512) -> nn.Module:
     """A small Llama from a Hugging Face configuration, random weights from torch's generator."""
@@ -34,8 +36,7 @@ def early_exit(vocabulary: int, d: int, layers: int, keep: int, strength: float,
 
     The smaller the strength, the more often both say the same: acceptance without training.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         target = llama(vocabulary, d, layers)
         with torch.no_grad():
             target.model.embed_tokens.weight.normal_()

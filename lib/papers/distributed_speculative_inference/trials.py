@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from lib import data
+from lib.ensemble import seeded
 
 from . import engine, forms, pairs, planning, virtual
 from .choice import Greedy, SharedNoise
@@ -205,8 +206,7 @@ def trained(d: int, layers: int, d_draft: int, steps: int, batch: int, length: i
     acceptance, loss = np.empty((len(seeds), 2, 2)), np.empty((len(seeds), 3))
     for i, s in enumerate(seeds):
         gen = torch.Generator().manual_seed(int(s))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(s))
+        with seeded(s):
             target, *drafters = (pairs.llama(LETTERS, w, m, context=1024).to(device)
                                  for w, m in ((d, layers), (d_draft, 1), (d_draft, 1)))
         pairs.train(target, text, steps, batch, length, 3e-3, int(s))

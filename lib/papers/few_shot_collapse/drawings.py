@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import data
+from lib.ensemble import seeded
 from lib.models import ResNet
 
 
@@ -138,8 +139,7 @@ def train(next_batch: Batches, classes: int, steps: int, gen: torch.Generator, s
 
     Returns copies of the encoder at the steps ``at`` (0 is before training) and at the last one, and the head.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         net = make().to(device)
         head = nn.Linear(net.width, classes).to(device)
     both = [*net.parameters(), *head.parameters()]

@@ -184,11 +184,11 @@ def pieces(network: nn.Module, low: float = 0.0, high: float = 1.0) -> np.ndarra
     x = np.array([low, high])
 
     def activations(points: np.ndarray):
-        h = torch.tensor(points[:, None], dtype=torch.float64)
+        h = torch.tensor(points[:, None], dtype=torch.float64, device=next(network.parameters()).device)
         for layer in network.layers if isinstance(network, Network) else network:
             if isinstance(layer, ReluLayer | nn.ReLU):
                 z = layer.map(h) if isinstance(layer, ReluLayer) else h
-                yield z.detach().numpy()
+                yield z.detach().cpu().numpy()
                 h = torch.cat([h, z.relu()], -1) if isinstance(layer, ReluLayer) else z.relu()
             elif isinstance(layer, nn.Linear):
                 h = layer(h)
@@ -203,7 +203,8 @@ def pieces(network: nn.Module, low: float = 0.0, high: float = 1.0) -> np.ndarra
             new = [x[i] - a[i, j] * (x[i + 1] - x[i]) / (b[i, j] - a[i, j]) for i, j in cross]
             x = np.unique(np.concatenate([x, new]))
             x = x[np.concatenate([[True], np.diff(x) > 1e-12])]
-        out = (network(torch.tensor(x[:, None], dtype=torch.float64))).numpy()[:, 0]
+        points = torch.tensor(x[:, None], dtype=torch.float64, device=next(network.parameters()).device)
+        out = network(points).cpu().numpy()[:, 0]
     slope = np.diff(out) / np.diff(x)
     bend = np.abs(np.diff(slope)) > 1e-7 * (1 + np.abs(slope).max())
     return np.concatenate([[x[0]], x[1:-1][bend], [x[-1]]])

@@ -81,7 +81,7 @@ def relu_emulation(network: Network, m: int, domain: torch.Tensor) -> Network:
             if not isinstance(layer, ProductLayer):
                 raise BuildError(f"a {type(layer).__name__} is no layer of gates; give a network of ProductLayers.")
             sides = (layer.left, layer.right)
-            size = [np.maximum(s(h).abs().amax(0).numpy(), 1e-300) for s in sides]
+            size = [np.maximum(s(h).abs().amax(0).cpu().numpy(), 1e-300) for s in sides]
             read = [_forms(s, forms) for s in sides]
             new = []
             for g in range(layer.left.out_features):

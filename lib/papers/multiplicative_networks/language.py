@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import data, models
+from lib.ensemble import seeded
 
 FEEDS = ("gelu", "swiglu", "bilinear")
 
@@ -82,8 +83,7 @@ def feeds(corpus, kinds, lrs, steps, batch, context, d, layers, heads, seeds, de
         for j, (kind, a) in enumerate((kind, a) for kind in kinds for a in range(len(lrs))):
             j, lr = j // len(lrs), lrs[a]
             gen = torch.Generator().manual_seed(s)  # the same windows for every kind
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(s)
+            with seeded(s):
                 model = gpt(kind, len(symbols), d, layers, heads).to(device)
             optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=0.1)
             for t in range(steps):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from lib import data
+from lib.ensemble import seeded
 
 from .bounds import PEERS, PROVED, published, sample, sparse
 from .walk import walk
@@ -83,8 +84,7 @@ def family(source, depth: int, widths: Sequence[int], stride: int, side: int, de
     when = np.linspace(0, steps, readings).astype(int).tolist()
     for i, s in enumerate(seeds):
         for w, width in enumerate(widths):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(s))
+            with seeded(s):
                 net = ConvNet(depth, width, stride, side, 10).to(device)
             for t in train(net, x, y, lr, decay, steps, batch, int(s)):
                 if t in when:

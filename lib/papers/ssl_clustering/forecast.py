@@ -59,7 +59,7 @@ class Forecast:
     def embed(self, features: Tensor, found: Water) -> Tensor:
         """Embeddings [n, q'] of features [n, q] at an optimum, up to a rotation."""
         kept = torch.as_tensor(np.flatnonzero(found.used))
-        scale = torch.as_tensor(found.energy)[kept].sqrt()
+        scale = torch.as_tensor(found.energy)[kept].sqrt().to(self.W)
         return ((features.double() - self.mean) / self.std) @ self.W[:, kept] * scale
 
 
@@ -83,7 +83,7 @@ def forecast(views: Tensor, P: Tensor | None = None, ridge: float = 0.1) -> Fore
     within = (C - m.T @ m / N) * M / (M - 1)
     own = 1.0 if P is None else float(P.diagonal().mean())
     A = m.T @ (m if P is None else P.to(m) @ m) / N - own * within / M
-    L = torch.linalg.cholesky(C + ridge * torch.eye(q, dtype=C.dtype))
+    L = torch.linalg.cholesky(C + ridge * torch.eye(q, dtype=C.dtype, device=C.device))
     half = torch.linalg.solve_triangular(L, A, upper=False)
     e, U = torch.linalg.eigh(torch.linalg.solve_triangular(L, half.T, upper=False))
-    return Forecast(e.flip(0).numpy(), torch.linalg.solve_triangular(L.T, U.flip(1), upper=True), mean, std)
+    return Forecast(e.flip(0).cpu().numpy(), torch.linalg.solve_triangular(L.T, U.flip(1), upper=True), mean, std)

@@ -44,7 +44,7 @@ class Level:
 
 
 def _codes(labels, n: int | None, name: str) -> Tensor:
-    y = torch.as_tensor(labels)
+    y = torch.as_tensor(labels).cpu()
     if y.ndim != 1 or (n is not None and len(y) != n):
         raise FeaturesError(f"the level {name!r} has labels of shape {tuple(y.shape)}; give one label for each of {n} rows.")
     return y.unique(return_inverse=True)[1]
@@ -212,11 +212,11 @@ def shares(features: Tensor, labels: list[Tensor]) -> Tensor:
     total = z.square().sum()
     if not total > 0:
         raise FeaturesError("all features are equal, so that there is no variance to share; look at the encoder.")
-    between = [torch.zeros((), dtype=z.dtype)]
+    between = [torch.zeros((), dtype=z.dtype, device=z.device)]
     for y in reversed(labels):
-        y = _codes(y, len(z), "shares")
+        y = _codes(y, len(z), "shares").to(z.device)
         n = y.bincount().double()
-        sums = torch.zeros(len(n), z.shape[1], dtype=z.dtype).index_add_(0, y, z)
+        sums = torch.zeros(len(n), z.shape[1], dtype=z.dtype, device=z.device).index_add_(0, y, z)
         between.append((sums.square().sum(1) / n).sum())
     return torch.diff(torch.stack([*between, total])) / total
 

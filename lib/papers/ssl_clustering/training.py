@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lib.ensemble import seeded
 from lib.models import ResNet
 
 from .views import augment
@@ -92,8 +93,7 @@ def train(x: Tensor, objective: Callable[[Tensor, Tensor], Tensor], steps: int, 
     partner : indices of the images that give the second views, for indices of the first; the same images where absent.
     net, w : ``small`` or ``resnet``, and its width.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         encoder = NETS[net](x.shape[1], w).to(x.device)
         head = projector(encoder.width, d=d).to(x.device)
     weights = [*encoder.parameters(), *head.parameters()]

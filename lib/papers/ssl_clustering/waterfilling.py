@@ -145,7 +145,7 @@ class Hierarchy:
 def fit(P: Tensor, d: int, lam: float, mu: float, nu: float, steps: int, gen: torch.Generator, lr: float = 0.05) -> Tensor:
     """Free embeddings [N, d] that minimise VICReg on a graph of positive pairs, one branch, by Adam."""
     N = len(P)
-    Z = (0.1 * torch.randn(N, d, generator=gen, dtype=torch.float64)).requires_grad_()
+    Z = (0.1 * torch.randn(N, d, generator=gen, device=gen.device, dtype=torch.float64).to(P.device)).requires_grad_()
     optimizer = torch.optim.Adam([Z], lr)
     for t in range(steps):
         optimizer.param_groups[0]["lr"] = lr * min(1.0, 2 * (1 - t / steps))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lib.ensemble import seeded
 from lib.models import Gpt
 
 from .decay import RowDecay
@@ -115,7 +116,6 @@ def train(model: nn.Module, ids: Tensor, plan: Plan, gen: torch.Generator, group
 
 def gpt(types: int, d: int, layers: int, heads: int, seed: int) -> Gpt:
     """The book's small GPT with weights drawn from ``seed``."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Gpt(types, d, layers, heads)
 

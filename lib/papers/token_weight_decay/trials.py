@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import stats
+from lib.ensemble import seeded
 
 from .decay import POLICIES, RowDecay, param_groups, token_matrices
 from .ledger import Report, TokenLedger, windows
@@ -162,16 +163,14 @@ class Recurrent(nn.Module):
 
 def recurrent(types: int, seed: int) -> nn.Module:
     """An LSTM of two layers with weights drawn from ``seed``."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Recurrent(types, 64, 2)
 
 
 def gpt2(types: int, seed: int) -> nn.Module:
     """A small GPT-2 of Hugging Face: learned positions, layer norm, GELU, and an unembedding tied to the embedding."""
     from transformers import GPT2Config, GPT2LMHeadModel
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return GPT2LMHeadModel(GPT2Config(vocab_size=types, n_positions=64, n_embd=64, n_layer=2, n_head=4, resid_pdrop=0,
                                           embd_pdrop=0, attn_pdrop=0, bos_token_id=0, eos_token_id=0))
 
