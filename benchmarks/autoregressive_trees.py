@@ -11,7 +11,7 @@ import importlib.util
 
 import numpy as np
 import torch
-from _race import command, race
+from _race import compared, main, race
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from lib.papers import autoregressive_trees as art
@@ -32,8 +32,8 @@ def stepwise(predict, decays: np.ndarray, size: int, batch: int) -> None:
         state[np.arange(batch), :, token] += 1
 
 
-def writing(backend: str, batch: int) -> dict[str, float]:
-    """Seconds a token of each contestant at this batch."""
+def writing(backend: str, batch: int) -> list[dict]:
+    """Tokens a second of each contestant at this batch."""
     names, decays = stories.words(), (0.5, 0.97)
     size = len(names)
     settings = {"tree": {}, "forest": {"n_estimators": TREES}}.get(backend, {"n_estimators": 1})
@@ -53,11 +53,11 @@ def writing(backend: str, batch: int) -> dict[str, float]:
         seen = torch.ones_like(start)
         contestants["Transformer with cache"] = lambda: gpt.generate(start, attention_mask=seen, max_new_tokens=LENGTH,
                                                                      do_sample=True, use_cache=True)
-    return {name: s / (batch * LENGTH) for name, s in race(contestants, 10.0).items()}
+    return compared(race(contestants, 10.0), "tokens", batch * LENGTH, batch=batch)
 
 
-def compiled() -> dict[str, float]:
-    """Seconds a token of machines as trees: the four-state busy beaver, and words of the alternating group."""
+def compiled() -> list[dict]:
+    """Tokens a second of machines as trees: the four-state busy beaver, and words of the alternating group."""
     beaver = art.compile_tm(machines.Turing.busy(machines.BEAVERS[4]), 24)
     prompt = beaver.prompt(["0"] * 24, 12)
     group = art.compile_dfa(machines.alternating(), 256)
@@ -65,29 +65,15 @@ def compiled() -> dict[str, float]:
     words = [group.prompt([group.machine.symbols[i] for i in row]) for row in drawn]
     found = race({"busy beaver of four states": lambda: beaver.tree.write([prompt] * 16, 5000),
                   "words of A5": lambda: group.tree.write(words, 300)}, 5.0)
-    return {"busy beaver of four states": found["busy beaver of four states"] / (16 * 2679),
-            "words of A5": found["words of A5"] / (64 * 257)}
+    tokens = {"busy beaver of four states": 16 * 2679, "words of A5": 64 * 257}
+    return [{"machine": name, "tokens/s": tokens[name] / s} for name, s in found.items()]
 
 
-def measure() -> dict:
-    """Seconds a token by task and contestant."""
-    tasks = {}
-    for backend, what in KINDS.items():
-        if backend == "lightgbm" and importlib.util.find_spec("lightgbm") is None:
-            continue
-        tasks |= {f"{what}, batch {b}": writing(backend, b) for b in (1, 256)}
-    return {"seconds": tasks | {"compiled machines": compiled()}}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    lines = []
-    for task, seconds in found["seconds"].items():
-        first = next(iter(seconds.values()))
-        lines += [f"{task:>34} {name:>26} {1 / s:12.3g} tokens/s   ours is {s / first:8.1f} times as fast"
-                  for name, s in seconds.items()]
-    return lines
+def measure() -> dict[str, list[dict]]:
+    """One table for each kind of model, and one for compiled machines."""
+    kinds = [kind for kind in KINDS if kind != "lightgbm" or importlib.util.find_spec("lightgbm")]
+    return {KINDS[kind]: writing(kind, 1) + writing(kind, 256) for kind in kinds} | {"compiled machines": compiled()}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table)
+    main(__doc__, measure)

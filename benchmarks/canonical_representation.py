@@ -2,24 +2,17 @@
 costs a training step.
 
 All contestants of a row take turns in one run; the median of the rounds counts. The limit is the speed of large matrix
-products of the same run. Run: ``python -m benchmarks.canonical_representation [--json] [--plot FILE]``.
+products (1024 x 1024) of the same run. ``python -m lib.book bench`` runs it.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
+from _race import DEVICE, main, race
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `python benchmarks/canonical_representation.py`
-
-from benchmarks._race import command, race  # noqa: E402
-from lib import ensemble, models  # noqa: E402
-from lib.papers.canonical_representation import attach, nets  # noqa: E402
-
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+from lib import ensemble, models
+from lib.papers.canonical_representation import attach, nets
 
 
 def trainer_rows(sizes=((40, 64), (40, 128), (40, 256), (10, 512), (4, 1024)), batch: int = 64) -> list[dict]:
@@ -50,9 +43,9 @@ def trainer_rows(sizes=((40, 64), (40, 128), (40, 256), (10, 512), (4, 1024)), b
         seconds = race({"loop over models": loop, "vmap": mapped, "by hand": lambda mine=mine, n=steps: mine.run(n)})
         work = 6 * batch * (2 * d * d + 10 * d) - 2 * batch * d * d  # no gradient of the input
         for name, s in seconds.items():
-            rows.append({"case": f"{S} nets, width {d}", "width": d, "contestant": name,
-                         "net_steps_per_second": S * steps / s, "times_loop": seconds["loop over models"] / s,
-                         "share_of_limit": S * steps * work / s / flops})
+            rows.append({"nets": S, "width": d, "contestant": name, "net-steps/s": S * steps / s,
+                         "times the loop": seconds["loop over models"] / s,
+                         "share of limit": S * steps * work / s / flops})
     return rows
 
 
@@ -90,41 +83,32 @@ def probe_rows(every: int = 10) -> list[dict]:
         seconds = race({"without": plain} | {f"{rows} rows": lambda p=p: probed(p) for rows, p in probes.items()})
         for probe in probes.values():
             probe.detach()
-        rows.append({"case": label, "ms_per_step": 1e3 * seconds["without"] / every,
-                     "overhead_all_rows": seconds["None rows"] / seconds["without"] - 1,
-                     "overhead_64_rows": seconds["64 rows"] / seconds["without"] - 1})
+        rows.append({"case": label, "ms a step": 1e3 * seconds["without"] / every,
+                     "share more, all rows": seconds["None rows"] / seconds["without"] - 1,
+                     "share more, 64 rows": seconds["64 rows"] / seconds["without"] - 1})
     return rows
 
 
-def plot(rows: list[dict], file: str) -> None:
+TRAINER = "ensemble trainer, batch 64"
+
+
+def plot(found: dict[str, list[dict]], file: str) -> None:
     """Draw the gain of the two ensemble trainers over a loop against the size of a net, so that one sees where it ends."""
     from lib import figures
     fig, ax = figures.panels()
     for i, name in enumerate(("vmap", "by hand")):
-        mine = [r for r in rows if r["contestant"] == name]
-        ax.plot([r["width"] for r in mine], [r["times_loop"] for r in mine], **figures.style(i), label=name)
+        mine = [r for r in found[TRAINER] if r["contestant"] == name]
+        ax.plot([r["width"] for r in mine], [r["times the loop"] for r in mine], **figures.style(i), label=name)
     ax.axhline(1, **figures.BASELINE, label="loop over models")
     ax.set(xscale="log", yscale="log", xlabel="Width of the nets (log)", ylabel="Net-steps a second, times the loop (log)")
     ax.legend()
     fig.savefig(file, dpi=figures.DPI)
 
 
-def measure() -> dict:
-    """Device, threads and rows of trainer and probe."""
-    return {"device": DEVICE, "threads": torch.get_num_threads(), "trainer": trainer_rows(), "probe": probe_rows()}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    out = [f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads",
-           f"{'ensemble trainer, batch 64':28} {'contestant':18} {'net-steps/s':>12} {'x loop':>8} {'of limit':>9}"]
-    out += [f"{r['case']:28} {r['contestant']:18} {r['net_steps_per_second']:12.0f} {r['times_loop']:8.1f} "
-            f"{r['share_of_limit']:9.1%}" for r in found["trainer"]]
-    out += [f"{'probe on one step of ten':48} {'ms a step':>10} {'all rows':>9} {'64 rows':>9}"]
-    out += [f"{r['case']:48} {r['ms_per_step']:10.2f} {r['overhead_all_rows']:9.1%} {r['overhead_64_rows']:9.1%}"
-            for r in found["probe"]]
-    return [*out, "of limit: of the speed of 1024 x 1024 matrix products in the same run"]
+def measure() -> dict[str, list[dict]]:
+    """Tables of the trainer and of the probe."""
+    return {TRAINER: trainer_rows(), "probe on one step of ten": probe_rows()}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table, plot=lambda found, file: plot(found["trainer"], file))
+    main(__doc__, measure, plot)

@@ -7,7 +7,7 @@ arithmetic of attention over n tokens. PyTorch Geometric's ``GCNConv`` takes par
 from __future__ import annotations
 
 import torch
-from _race import command, race
+from _race import DEVICE, compared, main, race
 from torch.nn.functional import scaled_dot_product_attention
 
 from lib.papers import centered_attention as ca
@@ -17,15 +17,10 @@ TOKENS, HEADS, WIDTH = 2048, 4, 64
 NODES, FEATURES = 12_000, 64
 
 
-def device() -> str:
-    """A GPU where there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def attention(causal: bool) -> dict[str, float]:
+def attention(causal: bool) -> list[dict]:
     """Seconds of one forward and backward of each contestant."""
-    kind = torch.bfloat16 if device() == "cuda" else torch.float32
-    q, k, v = (torch.randn(1, HEADS, TOKENS, WIDTH, device=device(), dtype=kind, requires_grad=True) for _ in range(3))
+    kind = torch.bfloat16 if DEVICE == "cuda" else torch.float32
+    q, k, v = (torch.randn(1, HEADS, TOKENS, WIDTH, device=DEVICE, dtype=kind, requires_grad=True) for _ in range(3))
     ours = lambda: ca.centered_attention(q, k, v, is_causal=causal).sum().backward()  # noqa: E731
     plain = lambda: scaled_dot_product_attention(q, k, v, is_causal=causal).sum().backward()  # noqa: E731
 
@@ -35,18 +30,18 @@ def attention(causal: bool) -> dict[str, float]:
             logits = logits.masked_fill(torch.ones(TOKENS, TOKENS, dtype=torch.bool, device=q.device).triu(1), -torch.inf)
         (ca.center(logits.softmax(-1)) @ v).sum().backward()
 
-    return race({"torch": plain, "ours": ours, "dense, centred": dense}, 20.0)
+    return compared(race({"torch": plain, "ours": ours, "dense, centred": dense}, 20.0), mask="causal" if causal else "none")
 
 
-def convolution() -> dict[str, float]:
+def convolution() -> list[dict]:
     """Seconds of one forward and backward of a layer on a random sparse graph of mean degree 8."""
     g = torch.Generator().manual_seed(0)
     i = torch.randint(NODES, (2, 4 * NODES), generator=g)
     i = torch.cat([i, i.flip(0)], 1)
     adjacency = torch.sparse_coo_tensor(i, torch.ones(i.shape[1]), (NODES, NODES), check_invariants=False).coalesce()
-    operator = ca.random_walk(adjacency.to(device()))
-    h = torch.randn(NODES, FEATURES, generator=g).to(device()).requires_grad_()
-    ours, plain = (ca.CenteredConv(FEATURES, FEATURES, gamma).to(device()) for gamma in (1.0, 0.0))
+    operator = ca.random_walk(adjacency.to(DEVICE))
+    h = torch.randn(NODES, FEATURES, generator=g).to(DEVICE).requires_grad_()
+    ours, plain = (ca.CenteredConv(FEATURES, FEATURES, gamma).to(DEVICE) for gamma in (1.0, 0.0))
     contestants = {"plain sparse product": lambda: (operator @ (h @ plain.weight) + plain.bias).square().sum().backward(),
                    "ours": lambda: ours(h, operator).square().sum().backward()}
     try:
@@ -54,30 +49,19 @@ def convolution() -> dict[str, float]:
     except ImportError:
         pass
     else:
-        peer, edges = GCNConv(FEATURES, FEATURES, cached=True).to(device()), adjacency.indices().to(device())
+        peer, edges = GCNConv(FEATURES, FEATURES, cached=True).to(DEVICE), adjacency.indices().to(DEVICE)
         contestants["GCNConv"] = lambda: peer(h, edges).square().sum().backward()
-    return race(contestants, 10.0)
+    return compared(race(contestants, 10.0))
 
 
-def measure() -> dict:
-    """Seconds by task and contestant."""
+def measure() -> dict[str, list[dict]]:
+    """Tables of attention and of the convolution."""
     adjacency, _ = blocks(40, 2, 0.3, 0.1, torch.Generator().manual_seed(0))
     dense, sparse = ca.random_walk(adjacency), ca.random_walk(adjacency.to_sparse())
     assert torch.allclose(dense, sparse.to_dense())
-    return {"threads": torch.get_num_threads(), "device": device(),
-            "seconds": {"full": attention(False), "causal": attention(True), "graph": convolution()}}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    lines = [f"torch {torch.__version__}, {found['device']}, {found['threads']} threads; {TOKENS} tokens, {HEADS} heads of "
-             f"{WIDTH}"]
-    for task, seconds in found["seconds"].items():
-        first = next(iter(seconds.values()))
-        lines += [f"{task:>8} {name:>22} {s * 1e3:9.2f} ms   {s / first:5.2f} of {next(iter(seconds))}"
-                  for name, s in seconds.items()]
-    return lines
+    return {f"attention: {TOKENS} tokens, {HEADS} heads of {WIDTH}": attention(False) + attention(True),
+            f"convolution: {NODES} nodes of degree 8, {FEATURES} features": convolution()}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table)
+    main(__doc__, measure)

@@ -12,7 +12,7 @@ import statistics
 
 import numpy as np
 import torch
-from _race import command, race
+from _race import compared, main, race
 
 from lib.papers import distributed_speculative_inference as dsi
 from lib.papers.distributed_speculative_inference import pairs, trials
@@ -37,14 +37,14 @@ def event_loop(accepts, k: int, t_target: float, t_draft: float) -> float:
     return now
 
 
-def simulator() -> dict:
+def simulator() -> list[dict]:
     """Simulated tokens a second, one core."""
     n, paths = 400, np.random.default_rng(0).random((500, 400)) < 0.8
     few = [p.tolist() for p in paths[:20]]
     seconds = race({"ours": lambda: dsi.simulate(paths, 2, 1.0, 0.1, 5),
                     "event loop": lambda: [event_loop(p, 2, 1.0, 0.1) for p in few]})
     assert np.allclose(dsi.simulate(paths[:20], 2, 1.0, 0.1, n).times[:, -1], [event_loop(p, 2, 1.0, 0.1) for p in few])
-    return {"ours": paths.size / seconds["ours"], "event loop": len(few) * n / seconds["event loop"]}
+    return compared(seconds, "tokens", {"ours": paths.size, "event loop": len(few) * n})
 
 
 def overhead(transport: str = "threads", rounds: int = 5, n: int = 60) -> list[dict]:
@@ -62,13 +62,13 @@ def overhead(transport: str = "threads", rounds: int = 5, n: int = 60) -> list[d
                 want = dsi.simulate(accepts, k, *pace, servers, preempt=True).times[0, -1]
                 ratio.append(got.seconds / want)
                 lost.append(1000 * (got.seconds - want) / n)
-        out.append({"transport": transport, "lookahead": k, "servers": servers, "of_limit": statistics.median(ratio),
-                    "ms_above": statistics.median(lost)})
+        out.append({"transport": transport, "lookahead": k, "servers": servers,
+                    "time over limit": statistics.median(ratio), "ms a token above": statistics.median(lost)})
     return out
 
 
-def against_transformers(n: int = 48, layers: int = 12) -> dict:
-    """Milliseconds a token of plain, SI and DSI, of ``generate`` and of assisted ``generate``; greedy, nothing emulated."""
+def against_transformers(n: int = 48, layers: int = 12) -> list[dict]:
+    """Tokens a second of plain, SI and DSI, of ``generate`` and of assisted ``generate``; greedy, nothing emulated."""
     target, drafter = pairs.early_exit(64, 256, layers, 2, 0.3, 0)
     prompt, ids = (1, 2, 3), torch.tensor([[1, 2, 3]])
     for m in (target, drafter):
@@ -88,35 +88,20 @@ def against_transformers(n: int = 48, layers: int = 12) -> dict:
                     ids, max_new_tokens=n, do_sample=False, assistant_model=drafter)[0, 3:].tolist())
             }, 30.0)
     assert all(v == said["plain"] for v in said.values()), "the ways do not give the same tokens"
-    return {name: 1000 * v / n for name, v in seconds.items()}
+    return compared(seconds, "tokens", n)
 
 
-def measure() -> dict:
-    """All measurements."""
+def measure() -> dict[str, list[dict]]:
+    """Tables of the simulator, of the engine and of real models."""
     paced = overhead()
     if importlib.util.find_spec("ray"):
         import ray
         ray.init(num_cpus=6, log_to_driver=False)  # an actor waits most of its time: more of them than cores
         paced += overhead("ray")
         ray.shutdown()
-    return {"threads": torch.get_num_threads(), "simulator": simulator(), "overhead": paced,
-            "transformers": against_transformers()}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    s, t = found["simulator"], found["transformers"]
-    out = [
-        f"torch {torch.__version__}, {found['threads']} threads",
-        f"simulator: {s['ours']:.1e} tokens/s on one core, plain event loop {s['event loop']:.1e}: "
-        f"{s['ours'] / s['event loop']:.0f} times",
-        f"{'engine at 40/8 ms':>20} {'lookahead':>10} {'servers':>8} {'of limit':>9} {'ms a token above':>17}"
-    ]
-    out += [f"{r['transport']:>20} {r['lookahead']:>10} {r['servers']:>8} {r['of_limit']:9.3f} {r['ms_above']:17.2f}"
-            for r in found["overhead"]]
-    out += [f"{'same pair, greedy':>24} {'ms a token':>11} {'x assisted':>11}"]
-    return out + [f"{name:>24} {v:11.2f} {v / t['transformers assisted']:11.2f}" for name, v in t.items()]
+    return {"simulator, one core": simulator(), "engine at 40 and 8 ms, against its closed form": paced,
+            "same pair, greedy": against_transformers()}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table)
+    main(__doc__, measure)

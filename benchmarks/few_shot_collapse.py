@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from _race import command, race
+from _race import compared, main, race
 from sklearn.neighbors import NearestCentroid
 
 from lib.papers import few_shot_collapse as fs
@@ -43,8 +43,8 @@ def by_numpy(z: np.ndarray, episodes: int) -> float:
     return float(np.mean(wrong))
 
 
-def measure() -> dict:
-    """Episodes a second of each contestant, and how far their errors lie apart."""
+def measure() -> dict[str, list[dict]]:
+    """Episodes a second of each contestant, whose errors must agree."""
     g = torch.Generator().manual_seed(0)
     z = torch.randn(100, 1, 64, generator=g) + 1.5 * torch.randn(100, 40, 64, generator=g)
     counts, errors = {"ours": 20_000, "NumPy": 1_000, "scikit-learn": 60}, {}
@@ -55,15 +55,8 @@ def measure() -> dict:
     seconds = race({name: lambda name=name, f=f: errors.update({name: f(counts[name])})
                     for name, f in contestants.items()}, 20.0)
     assert max(errors.values()) - min(errors.values()) < 0.03, errors
-    return {"threads": torch.get_num_threads(), "error": errors, "per_second": {k: counts[k] / s for k, s in seconds.items()}}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    rate = found["per_second"]
-    return [f"torch {torch.__version__}, {found['threads']} threads; {WAYS} ways, {SHOTS} shots, {QUERIES} queries",
-            *(f"{name:>14} {v:12.0f} episodes/s   ours is {rate['ours'] / v:8.1f} times" for name, v in rate.items())]
+    return {f"{WAYS} ways, {SHOTS} shots, {QUERIES} queries": compared(seconds, "episodes", counts)}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table)
+    main(__doc__, measure)

@@ -3,25 +3,21 @@ run.
 
 All contestants of a row read the same random numbers, drawn before, and take turns; the median of the rounds counts.
 The limit is measured in the same run: reading memory for the two-parameter model (each step reads its noise once and
-does about ten operations), matrix products of the library for the matrix model. Run: ``python -m
-benchmarks.probabilistic_stability [--json]``.
+does about ten operations), matrix products of the library for the matrix model. The share of drawing
+is that of the random numbers in drawing and stepping together. ``python -m lib.book bench`` runs it.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from _race import main, race
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `python benchmarks/probabilistic_stability.py`
-
-from benchmarks._race import command, race  # noqa: E402
-from lib.papers import probabilistic_stability as ps  # noqa: E402
+from lib.papers import probabilistic_stability as ps
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -173,34 +169,20 @@ def _rows(
             "model": model,
             "case": case,
             "contestant": name,
-            "steps_per_second": steps / s,
-            "times_best_loop": peer / s,
-            "share_of_limit": steps / s / limit,
+            "chain-steps/s": steps / s,
+            "times the best loop": peer / s,
+            "share of limit": steps / s / limit,
             "limit": limit_is,
-            "share_of_drawing": draw / (draw + s),
+            "share of drawing": draw / (draw + s),
         }
         for name, s in seconds.items()
     ]
 
 
-def measure() -> dict:
-    """Cores, threads and rows."""
-    return {"cores": CORES, "torch_threads": torch.get_num_threads(),
-            "rows": two_parameter_rows() + matrix_rows() + spectrum_rows()}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    out = [f"{CORES} cores, torch {torch.__version__} on {torch.get_num_threads()} threads; steps = chain-steps",
-           f"{'case':44} {'contestant':28} {'steps/s':>9} {'x loop':>8} {'of limit':>9} {'drawing':>8}"]
-    for r in found["rows"]:
-        case = f"{r['model']}, {r['case']}"
-        out.append(f"{case:44} {r['contestant']:28} {r['steps_per_second']:9.2e} {r['times_best_loop']:8.1f} "
-                   f"{r['share_of_limit']:9.1%} {r['share_of_drawing']:8.0%}")
-    return [*out, "x loop: times the fastest loop of the case",
-            "of limit: memory reads (two-parameter), large products (others)",
-            "drawing: share of the random numbers in drawing and stepping together"]
+def measure() -> dict[str, list[dict]]:
+    """One table."""
+    return {f"{CORES} cores": two_parameter_rows() + matrix_rows() + spectrum_rows()}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table)
+    main(__doc__, measure)

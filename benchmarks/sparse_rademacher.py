@@ -2,25 +2,21 @@
 plain net of ResNet-18's size.
 
 Norms of one case take turns in one run: by FFT, by Lanczos through torch's kernels, and by the singular values of the
-unrolled matrix. The limit is reading the filter once, at the memory speed of the same run. Run: ``python -m
-benchmarks.sparse_rademacher [--json]``.
+unrolled matrix. The norm by FFT is that of the circular convolution, an upper bound. The limit is reading the filter once,
+at the memory speed of the same run. ``python -m lib.book bench`` runs it.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+from _race import main, race
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `python benchmarks/sparse_rademacher.py`
-
-from benchmarks._race import command, race  # noqa: E402
-from lib.papers import sparse_rademacher as sr  # noqa: E402
-from lib.papers.sparse_rademacher.bounds import PEERS, Sample, sparse  # noqa: E402
+from lib.papers import sparse_rademacher as sr
+from lib.papers.sparse_rademacher.bounds import PEERS, Sample, sparse
 
 
 def norm_rows(cases=((8, 4), (12, 4), (16, 4), (20, 4), (16, 8))) -> list[dict]:
@@ -43,8 +39,8 @@ def norm_rows(cases=((8, 4), (12, 4), (16, 4), (20, 4), (16, 8))) -> list[dict]:
         for name, s in seconds.items():
             value = float(ways[name]())
             out.append({"side": side, "channels": channels, "contestant": name, "ms": 1e3 * s,
-                        "times_unrolled": seconds["unrolled"] / s, "relative_gap": value / exact - 1,
-                        "share_of_limit": limit / s})
+                        "times unrolled": seconds["unrolled"] / s, "gap to unrolled": value / exact - 1,
+                        "share of limit": limit / s})
     return out
 
 
@@ -71,32 +67,21 @@ def bound_rows(images: int = 256) -> list[dict]:
     walked = time.perf_counter() - start
     start = time.perf_counter()
     s: Sample = sr.sample(net, [(x[i:i + 64], y[i:i + 64]) for i in range(0, images, 64)])
-    out = [{"bound": "walk", "seconds": walked, "log10": float("nan")},
-           {"bound": f"pass of {images} images", "seconds": time.perf_counter() - start, "log10": float("nan")}]
+    out = [{"bound": "walk", "seconds": walked, "log10 of the bound": float("nan")},
+           {"bound": f"pass of {images} images", "seconds": time.perf_counter() - start, "log10 of the bound": float("nan")}]
     for name, f in {"sparse": sparse, **PEERS}.items():
         start = time.perf_counter()
         found = f(layers, s, 0.05, 1.0)
-        out.append({"bound": name, "seconds": time.perf_counter() - start, "log10": float(np.log10(found.total))})
+        seconds = time.perf_counter() - start
+        out.append({"bound": name, "seconds": seconds, "log10 of the bound": float(np.log10(found.total))})
     return out
 
 
-def measure() -> dict:
-    """Threads, rows of norms and of bounds."""
-    return {"threads": torch.get_num_threads(), "norms": norm_rows(), "bounds": bound_rows(),
-            "parameters": sum(p.numel() for p in plain_net().parameters())}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    out = [f"torch {torch.__version__}, {found['threads']} threads",
-           f"{'3 x 3 convolution':>20} {'contestant':12} {'ms':>9} {'x unrolled':>11} {'gap':>9} {'of limit':>9}"]
-    out += [f"{r['side']:>9} x {r['side']:<3} H={r['channels']:<3} {r['contestant']:12} {r['ms']:9.2f} "
-            f"{r['times_unrolled']:11.1f} {r['relative_gap']:9.1e} {r['share_of_limit']:9.1e}" for r in found["norms"]]
-    out += [f"plain net, {found['parameters']:,} parameters", f"{'bound':>22} {'seconds':>9} {'log10 of the bound':>19}"]
-    out += [f"{r['bound']:>22} {r['seconds']:9.2f} {r['log10']:19.1f}" for r in found["bounds"]]
-    return [*out, "gap: relative to the unrolled matrix; the FFT's norm is that of the circular convolution, an upper bound",
-            "of limit: of reading the filter once"]
+def measure() -> dict[str, list[dict]]:
+    """Tables of norms and of bounds."""
+    size = sum(p.numel() for p in plain_net().parameters())
+    return {"3 x 3 convolutions": norm_rows(), f"plain net, {size:,} parameters": bound_rows()}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table)
+    main(__doc__, measure)

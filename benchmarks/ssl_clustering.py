@@ -11,7 +11,7 @@ import random
 
 import numpy as np
 import torch
-from _race import command, race
+from _race import DEVICE, compared, main, race
 from PIL import Image, ImageFilter
 from sklearn.neighbors import NearestCentroid
 
@@ -40,19 +40,18 @@ def by_pillow(images: list[Image.Image], rng: random.Random) -> torch.Tensor:
     return torch.stack(out)[:, None]
 
 
-def measure() -> dict:
-    """Seconds of each contestant in three races."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def measure() -> dict[str, list[dict]]:
+    """Tables of three races."""
     task = tasks.letters(20)
-    x, gen = task.x[:VIEWS].to(device), torch.Generator(device).manual_seed(0)
+    x, gen = task.x[:VIEWS].to(DEVICE), torch.Generator(DEVICE).manual_seed(0)
     pictures, rng = [Image.fromarray((p[0] * 255).byte().numpy()) for p in task.x[:VIEWS]], random.Random(0)
-    found = {"views": race({"ours": lambda: ssl.augment(x, gen), "Pillow, one by one": lambda: by_pillow(pictures, rng)})}
+    views = race({"ours": lambda: ssl.augment(x, gen), "Pillow, one by one": lambda: by_pillow(pictures, rng)})
 
-    encoder = training.Encoder().to(device)
-    head = training.projector(encoder.width).to(device)
+    encoder = training.Encoder().to(DEVICE)
+    head = training.projector(encoder.width).to(DEVICE)
     weights = [*encoder.parameters(), *head.parameters()]
     optimizer, aim = torch.optim.AdamW(weights, 4e-3), ssl.objective("VICReg")
-    views = ssl.augment(torch.cat([x[:BATCH], x[:BATCH]]), gen)
+    shown = ssl.augment(torch.cat([x[:BATCH], x[:BATCH]]), gen)
 
     def step() -> None:
         aim(*head(encoder(ssl.augment(torch.cat([x[:BATCH], x[:BATCH]]), gen))).chunk(2)).backward()
@@ -60,10 +59,10 @@ def measure() -> dict:
         optimizer.zero_grad()
 
     def network() -> None:
-        head(encoder(views)).sum().backward()
+        head(encoder(shown)).sum().backward()
         optimizer.zero_grad()
 
-    found["step"] = race({"ours, views and loss included": step, "network alone": network})
+    steps = race({"ours, views and loss included": step, "network alone": network})
 
     z, y = torch.randn(3600, 128), task.levels["letter"].repeat(3)
     a, b = z.double().numpy(), y.numpy()
@@ -74,25 +73,14 @@ def measure() -> dict:
             kept = np.arange(len(a)) != i
             NearestCentroid().fit(a[kept], b[kept]).predict(a[i:i + 1])
 
-    found["measures"] = race({
+    measures = race({
         "ours: left out, train, CDNV, margin, random labels": lambda: ssl.clustering(z, {"letter": y}),
         "scikit-learn, train accuracy only": lambda: NearestCentroid().fit(a, b).score(a, b),
         "scikit-learn, left out": one_by_one
     })
-    found["measures"]["scikit-learn, left out"] *= len(a) / 60
-    return {"device": device, "threads": torch.get_num_threads(), "seconds": found}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    lines = [f"torch {torch.__version__} on {found['device']}, {found['threads']} threads"]
-    for name, seconds in found["seconds"].items():
-        first = next(iter(seconds.values()))
-        more = f", {VIEWS / first:.0f} views/s" if name == "views" else ""
-        lines += [f"{name:>9}: {k:<52} {1e3 * s:10.2f} ms   {s / first:8.2f} times ours" + more * (s == first)
-                  for k, s in seconds.items()]
-    return lines
+    measures["scikit-learn, left out"] *= len(a) / 60
+    return {"views": compared(views, "views", VIEWS), "step": compared(steps), "measures": compared(measures)}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table)
+    main(__doc__, measure)

@@ -11,7 +11,7 @@ import copy
 import math
 
 import torch
-from _race import command, race
+from _race import DEVICE, compared, main, race
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,51 +48,43 @@ def stepper(model: nn.Module, ids: Tensor, ledger: twd.TokenLedger | None = None
     return step
 
 
-def measure() -> dict:
-    """Seconds of each contestant in two races, tokens and model FLOPs a step."""
-    big = torch.cuda.is_available()
-    device = "cuda" if big else "cpu"
+def measure() -> dict[str, list[dict]]:
+    """Tables of two races; a step's rate in model FLOPs, and as a share of the GPU's peak where that is known."""
+    big = DEVICE == "cuda"
     d, layers, heads, types, batch, length = (768, 12, 12, 32_768, 32, 1024) if big else (128, 4, 4, 4096, 8, 128)
-    model = training.gpt(types, d, layers, heads, 0).to(device)
+    model = training.gpt(types, d, layers, heads, 0).to(DEVICE)
     plain = copy.deepcopy(model)
     for block in plain.blocks:
         block.attention.__class__ = Explicit
-    ids = torch.randint(types, (batch, length + 1), device=device)
+    ids = torch.randint(types, (batch, length + 1), device=DEVICE)
     watched = copy.deepcopy(model)
-    found = {"step": race({"ours": stepper(model, ids), "ours with a ledger": stepper(
-        watched, ids, twd.TokenLedger(types, device=device)), "plain eager loop": stepper(plain, ids)}, 20.0)}
+    steps = race({"ours": stepper(model, ids), "ours with a ledger": stepper(
+        watched, ids, twd.TokenLedger(types, device=DEVICE)), "plain eager loop": stepper(plain, ids)}, 20.0)
 
-    logits, y = torch.randn(4096, 1024, device=device), torch.randint(1024, (4096,), device=device)
+    logits, y = torch.randn(4096, 1024, device=DEVICE), torch.randint(1024, (4096,), device=DEVICE)
 
     def by_loop() -> None:
         ce = F.cross_entropy(logits, y, reduction="none")
         [float(ce[y == k].mean()) for k in range(1024)]
 
     def by_ledger() -> None:
-        ledger = twd.TokenLedger(1024, device=device)
+        ledger = twd.TokenLedger(1024, device=DEVICE)
         ledger.update(logits, y)
         ledger.report()
 
-    found["evaluation"] = race({"ours": by_ledger, "mean of all tokens alone": lambda: float(F.cross_entropy(logits, y)),
+    evaluations = race({"ours": by_ledger, "mean of all tokens alone": lambda: float(F.cross_entropy(logits, y)),
                                 "loop over types": by_loop})
     weights = sum(p.numel() for p in model.parameters()) - model.embed.weight.numel()
     flops = batch * length * (6 * weights + 6 * layers * d * length)           # causal: half of 12 L d T
     name = torch.cuda.get_device_name() if big else "CPU"
     peak = next((v for k, v in PEAK.items() if k in name), None)
-    return {"device": name, "threads": torch.get_num_threads(), "tokens": batch * length, "flops": flops, "peak": peak,
-            "seconds": found}
-
-
-def table(found: dict) -> list[str]:
-    """What the command prints."""
-    lines = [f"torch {torch.__version__} on {found['device']}, {found['threads']} threads"]
-    for name, seconds in found["seconds"].items():
-        first = next(iter(seconds.values()))
-        lines += [f"{name:>10}: {k:<26} {1e3 * s:10.2f} ms   {s / first:8.3f} times ours" for k, s in seconds.items()]
-    first = found["seconds"]["step"]["ours"]
-    share = f", {100 * found['flops'] / first / found['peak']:.0f} % of the peak" if found["peak"] else ""
-    return [*lines, f"{found['tokens'] / first:.3g} tokens/s, {found['flops'] / first:.3g} model FLOP/s{share}"]
+    rows = compared(steps, "tokens", batch * length)
+    for row, seconds in zip(rows, steps.values()):
+        row["model FLOP/s"] = flops / seconds
+        if peak:
+            row["share of peak"] = flops / seconds / peak
+    return {f"step on {name}": rows, "evaluation": compared(evaluations)}
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table)
+    main(__doc__, measure)

@@ -26,6 +26,7 @@ from lib.rules import (
     proved,
     within,
 )
+from lib.words import inline
 
 __all__ = ["Claim", "Claims", "ClaimError", "above", "below", "parts", "proved", "within"]
 
@@ -251,18 +252,18 @@ class Claims:
     def say(self, id: str) -> None:
         """Display the sentence of a claim that was judged before."""
         text = self.sentence(id)
-        show.publish({"text/plain": text, "text/html": f'<p class="book-say">{show.inline(text)}</p>'},
+        show.publish({"text/plain": text, "text/html": f'<p class="book-say">{inline(text)}</p>'},
                      {"kind": "say", "id": id})
 
     def _show(self, id: str) -> None:
         claim, j = self[id], self._judged[id]
         text = self.sentence(id)
-        null = f'<span class="book-null">{show.inline(self._null_words(id))}</span> ' if j.null else ""
+        null = f'<span class="book-null">{inline(self._null_words(id))}</span> ' if j.null else ""
         markup = (f'<div class="book-verdict book-{slug(j.verdict)}" id="verdict-{id}-{self.run.size}">'
                   f'<p><span class="book-badge">{id} {html.escape(j.verdict)}</span> '
-                  f'<span class="book-size">{self.run.size} size</span> {show.inline(claim.statement)}</p>'
-                  f'<p class="book-numbers">{show.inline("; ".join(j.sentences) or WORDS[j.verdict])}. {null}'
-                  f'<span class="book-criterion">Criterion: {show.inline(claim.criterion())}.</span></p></div>')
+                  f'<span class="book-size">{self.run.size} size</span> {inline(claim.statement)}</p>'
+                  f'<p class="book-numbers">{inline("; ".join(j.sentences) or WORDS[j.verdict])}. {null}'
+                  f'<span class="book-criterion">Criterion: {inline(claim.criterion())}.</span></p></div>')
         show.publish({"text/plain": text, "text/html": markup}, {"kind": "verdict", "id": id, "size": self.run.size,
                                                                  **self.record(id)})
 

@@ -1,4 +1,4 @@
-"""The one exception that a reader of the book is meant to see."""
+"""The exceptions that a reader of the book is meant to see."""
 
 
 class BookError(Exception):
@@ -7,3 +7,7 @@ class BookError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Show the sentence alone in a notebook, without the way through the library."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class ParameterError(BookError):
+    """A parameter of the page that cannot be used."""

@@ -18,7 +18,7 @@ import seaborn as sns
 
 from lib import show
 from lib.errors import BookError
-from lib.stats import number
+from lib.stats import band, number
 
 BLUE, VERMILION, GREEN, GREY, MAUVE = "#0173b2", "#d55e00", "#029e73", "#949494", "#cc78bc"
 COLOURS = (BLUE, VERMILION, GREEN, MAUVE, GREY)
@@ -104,6 +104,44 @@ def display(fig, alt: str, table: dict, seeds: int | None = None, interval: str 
     image = base64.b64encode(buffer.getvalue()).decode()
     show.publish({"image/png": image, "text/plain": alt} if show.shell() else {"text/plain": alt}, facts)
     show.publish(_fold(table), {"kind": "table"})
+
+
+class Chart:
+    """A figure of means over seeds. What is drawn enters the table of plotted numbers and the caption as well.
+
+    Parameters
+    ----------
+    n, share : panels in a row, as in :func:`panels`; they are ``axes``.
+    table : the first columns of the table of plotted numbers, such as what stands on the horizontal axis.
+    """
+
+    def __init__(self, n: int = 1, share: str = "", table: dict | None = None):
+        self.fig, axes = panels(n, share)
+        self.axes = list(np.atleast_1d(axes))
+        self.table = dict(table or {})
+        self._seeds: int | None = None
+        self._interval = ""
+
+    def curve(self, ax, x, values, i: int, label: str | None, column: str | None = None, marker: bool = True,
+              alpha: float = 0.2, bars: bool = False) -> None:
+        """Draw the mean of ``values`` [seed, x] in the i-th style with its 95 % band, or with bars.
+
+        ``column`` names the means in the table, by default as the legend does; they stay out where it is empty.
+        """
+        m, low, high = band(values)
+        if bars:
+            ax.errorbar(x, m, [m - low, high - m], **style(i, marker), capsize=3, label=label)
+        else:
+            ax.plot(x, m, **style(i, marker), label=label)
+            ax.fill_between(x, low, high, color=COLOURS[i % 5], alpha=alpha, linewidth=0)
+        name = label if column is None else column
+        if name:
+            self.table[name] = m
+        self._seeds, self._interval = len(values), f"95 % {'intervals' if bars else 'bands'} of the mean"
+
+    def display(self, alt: str) -> None:
+        """Show the figure with its text alternative and the table; see :func:`display`."""
+        display(self.fig, alt, self.table, self._seeds, self._interval)
 
 
 def _fold(table: dict, limit: int = 60) -> dict:

@@ -3,10 +3,11 @@
 Machine-readable facts travel in the *metadata* of an output under the key ``book``.
 """
 
-import html
 import os
 import re
 import sys
+
+from lib.words import inline
 
 
 def shell():
@@ -41,19 +42,6 @@ def publish(data: dict, facts: dict | None = None) -> None:
         return
     from IPython.display import publish_display_data
     publish_display_data(data, metadata={"book": facts} if facts else {})
-
-
-def inline(text: str) -> str:
-    """Escaped HTML of one line of words with `code` and $mathematics$."""
-    out = []
-    for i, piece in enumerate(re.split(r"(\$[^$]+\$|`[^`]+`)", text)):
-        if i % 2 == 0:
-            out.append(html.escape(piece))
-        elif piece[0] == "$":
-            out.append(f'<span class="math notranslate nohighlight">\\({html.escape(piece[1:-1])}\\)</span>')
-        else:
-            out.append(f"<code>{html.escape(piece[1:-1])}</code>")
-    return "".join(out)
 
 
 def box(text: str, kind: str, **facts) -> None:

@@ -16,7 +16,8 @@ from lib.errors import BookError
 from lib.modules import absolute, module_file
 
 PRESENTATION = ("lib.run", "lib.claims", "lib.steps", "lib.figures", "lib.book", "lib.evidence", "lib.source",
-                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules", "lib.assertions")
+                "lib.paths", "lib.errors", "lib.pending", "lib.show", "lib.rules", "lib.modules", "lib.assertions",
+                "lib.call", "lib.cells", "lib.life", "lib.machine", "lib.sizes", "lib.words")
 # What grows with other chapters; a recipe holds the hash of what it reads.
 REGISTRY = frozenset(("lib.data.sets", name) for name in ("BUNDLED", "CORPORA", "PACKAGES", "digest"))
 # They find files by hash and refuse what these must not hold; what they hand on, its hash in the recipe decides.

@@ -1,4 +1,4 @@
-"""Intervals, paired comparisons and fits, each with its confidence stated."""
+"""Intervals, power and rank correlations, each with its confidence stated."""
 
 import math
 from dataclasses import dataclass
@@ -117,22 +117,6 @@ def kl_inverse(q: float, budget: float) -> float:
     return 1.0 if kl(q, top) <= budget else min(1.0, brentq(lambda p: kl(q, p) - budget, q, top, xtol=1e-13) + 1e-12)
 
 
-def median(x, alpha: float = 1e-3) -> Interval:
-    """Median of ``x`` [n] with the interval of order statistics (no assumption on the law)."""
-    from scipy import stats
-    x = np.sort(_outcomes(x, 1))
-    n = len(x)
-    k = int(stats.binom.ppf(alpha / 2, n, 0.5))
-    if k == 0:
-        raise ValueError(f"{n} outcomes are too few for an interval of the median at confidence {1 - alpha:g}.")
-    return Interval(float(np.median(x)), float(x[k - 1]), float(x[n - k]), n)
-
-
-def paired(a, b, alpha: float = 1e-3) -> Interval:
-    """Mean of ``a - b`` for outcomes that share their seeds, with Student's interval."""
-    return mean(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), alpha)
-
-
 def band(x, alpha: float = 0.05) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, lower and upper end over the leading (seed) axis of ``x`` [S, ...], Student's interval at each point."""
     from scipy import stats
@@ -151,14 +135,3 @@ def spearman(x, y) -> float:
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         raise ValueError("a rank correlation needs two vectors that vary.")
     return float(stats.spearmanr(x, y).statistic)
-
-
-def power_law(x, y, alpha: float = 0.05) -> Interval:
-    """Exponent b of ``y = c x^b`` by least squares on logarithms, with Student's interval."""
-    from scipy import stats
-    x, y = _outcomes(x, 3), _outcomes(y, 3)
-    if (x <= 0).any() or (y <= 0).any():
-        raise ValueError("a power law needs positive values.")
-    fit = stats.linregress(np.log(x), np.log(y))
-    half = stats.t.ppf(1 - alpha / 2, len(x) - 2) * fit.stderr
-    return Interval(float(fit.slope), float(fit.slope - half), float(fit.slope + half), len(x))

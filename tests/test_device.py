@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils import backend_registration
 
-from lib import ensemble, models
-from lib import run as lib_run
+from lib import ensemble, machine, models
 from lib.book import record
 from lib.book.pages import Page, chapter, chapters
+from lib.cells import executing
 from lib.source import Scope, module_scope, statements
 
 pytestmark = pytest.mark.skipif(
@@ -59,7 +59,7 @@ def computed(page: Page, id: str):
         for i, c in enumerate(page.cells)
         if any(s.text == last.text for s in statements(c.source))
     )
-    with lib_run.executing([c.source for c in page.cells[: upto + 1]]), elsewhere():
+    with executing([c.source for c in page.cells[: upto + 1]]), elsewhere():
         for s, line in record.plan(page, [id]):
             if not record._is_parameter(s):
                 exec(
@@ -81,9 +81,9 @@ def shrunk(tmp_path, monkeypatch):
     }.items():
         monkeypatch.setenv(k, v)
     if NAME != "cuda":
-        monkeypatch.setattr(lib_run, "_device", lambda name: name)
-        monkeypatch.setattr(lib_run, "device_kind", lambda device: device)
-        monkeypatch.setattr(lib_run, "peak_mb", lambda device: 0)
+        monkeypatch.setattr(machine, "device", lambda name: name)
+        monkeypatch.setattr(machine, "device_kind", lambda device: device)
+        monkeypatch.setattr(machine, "peak_mb", lambda device: 0)
 
 
 @pytest.fixture
@@ -709,7 +709,7 @@ def chosen() -> list[tuple[str, str]]:
 @pytest.mark.parametrize("slug, id", chosen())
 def test_a_shrunk_experiment_works_on_the_device(slug, id, shrunk):
     found = computed(chapter(slug), id)
-    assert found.info["device"] == lib_run.device_words(NAME) and list(found)
+    assert found.info["device"] == machine.device_words(NAME) and list(found)
 
 
 def test_experiments_that_ask_for_a_device_are_known():

@@ -22,6 +22,24 @@ def test_display_prints_the_text_alternative(capsys):
     assert GOOD in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("bars, interval", [(False, "95 % bands of the mean"), (True, "95 % intervals of the mean")])
+def test_what_a_chart_draws_enters_its_table_and_its_caption(monkeypatch, bars, interval):
+    shown = []
+    monkeypatch.setattr(figures.show, "publish", lambda data, facts: shown.append((data, facts)))
+    x, values = [1, 2, 9], np.array([[3.0, 2.0, 1.0], [5.0, 4.0, 1.0]])
+    chart = figures.Chart(table={"step": x})
+    ax = chart.axes[0]
+    chart.curve(ax, x, values, 0, "error", bars=bars)
+    chart.curve(ax, x, values + 1, 1, "other", "other error", bars=bars)
+    chart.curve(ax, x[:2], values[:, :2], 2, "short", "", bars=bars)
+    ax.set(xlabel="Step $t$", ylabel="Error")
+    assert ax.get_legend_handles_labels()[1] == ["error", "other", "short"]
+    chart.display(GOOD)
+    assert {k: list(v) for k, v in chart.table.items()} == {"step": x, "error": [4, 3, 1], "other error": [5, 4, 2]}
+    assert shown[0][1] == {"kind": "figure", "alt": GOOD, "seeds": 2, "interval": interval}
+    assert "other error" in shown[1][0]["text/html"] and "short" not in shown[1][0]["text/html"]
+
+
 @pytest.mark.parametrize("fig, alt, table, word", [
     (lambda: figure(False), GOOD, {"t": [1]}, "label"), (figure, "A chart.", {"t": [1]}, "sentence"),
     (figure, "A chart of the error over all the steps", {"t": [1]}, "numbers"),

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 from lib import evidence, show
+from lib.call import Call
+from lib.cells import executing
 from lib.errors import BookError
 from lib.evidence import blocks
+from lib.life import sign_of_life
 from lib.pending import AbsentError
-from lib.run import Call, ParameterError, Run, executing, shrunk, sign_of_life
+from lib.run import ParameterError, Run
+from lib.sizes import shrunk
 from lib.source import SourceError
 
 CELLS = ["import numpy as np\n\ndef draw(n):\n    return {'x': np.arange(n)}\n"]

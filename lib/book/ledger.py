@@ -6,7 +6,7 @@ from lib import assertions
 from lib.book import reference, results
 from lib.book.pages import Page, chapters
 from lib.claims import slug
-from lib.show import inline
+from lib.words import inline
 
 VERDICTS = ("holds", "fails", "partial", "undecided", "pending(full)", "pending(hub)")
 

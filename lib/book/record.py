@@ -11,13 +11,13 @@ import re
 import sys
 
 from lib import evidence
-from lib import run as lib_run
 from lib.book.pages import Page, chapter
 from lib.book.tether import end_with_parent
+from lib.call import Call
+from lib.cells import executing
 from lib.errors import BookError
 from lib.evidence import Evidence
 from lib.pending import Absent, AbsentError, judged
-from lib.run import Call
 from lib.source import Statement, statements
 
 ELSEWHERE = "another machine"  # the kind of device under which the store keeps what a cluster computed
@@ -99,7 +99,7 @@ def calls(page: Page, ids: list[str], device: str = "auto", seed: int = 0, evide
         if _is_parameter(s):
             continue
         upto = next(i for i, end in enumerate(ends) if line <= end)
-        with lib_run.executing(cells[:upto + 1]):
+        with executing(cells[:upto + 1]):
             try:
                 if s.text in known:
                     out[known[s.text]] = call = _evaluated(page, s, line, namespace)

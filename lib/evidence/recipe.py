@@ -108,10 +108,6 @@ class Recipe:
         return [replace(self, params={**self.params, "seeds": self.params["seeds"][end - n:end]}, blocks=())
                 for n, end in zip(self.blocks, ends)]
 
-    def same_as(self, other: "Recipe") -> bool:
-        """True when both recipes say the same, whatever their comments, annotations, layout and place."""
-        return not self.differences(other)
-
     def begins_as(self, other: "Recipe") -> bool:
         """True when the other's blocks are the first blocks of this recipe, seeds included."""
         n = sum(other.blocks)

@@ -11,7 +11,8 @@ from lib.steps.balls import check_box, prove_on_box
 from lib.steps.domain import Domain
 from lib.steps.errors import StepError
 from lib.steps.limits import check_limit, check_series
-from lib.steps.page import as_html, as_text
+from lib.steps.memory import once
+from lib.steps.page import Sheet
 from lib.steps.points import Points, show
 from lib.steps.pointwise import Findings, Pointwise
 from lib.steps.printer import RELATIONS, latex
@@ -21,9 +22,6 @@ from lib.steps.sign import Proof, prove_sign
 from lib.steps.substitution import value_in_domain
 from lib.steps.weaken import findings
 from lib.steps.zero import prove_zero
-
-_SEEN: dict[tuple, object] = {}  # what a check said, by all that it depends on: a page told twice is checked once
-REMEMBERED = 4096
 
 
 class Derivation:
@@ -83,7 +81,7 @@ class Derivation:
         """
         right = self._side(expr)
         step, found = self._at_points("=", right)
-        name = None if numeric else self._once("zero", prove_zero, self._rhs - right, self.domain)
+        name = None if numeric else once(self.domain, "zero", prove_zero, self._rhs - right, self.domain)
         if name is None and not numeric:
             raise StepError(
                 f"Not proved: {self._rhs} = {right} holds at {found.points} points, but no prover shows it; "
@@ -116,7 +114,7 @@ class Derivation:
             self.domain.check_symbols(gap)
             if gap == difference:
                 raise StepError("The stated gap is the difference of the sides itself, so it shows nothing.")
-        proof = self._once("sign", prove_sign, difference, self.domain, len(relation) == 1, gap)
+        proof = once(self.domain, "sign", prove_sign, difference, self.domain, len(relation) == 1, gap)
         if proof is None and gap is not None:
             raise StepError(f"Not proved: {gap} is not the difference of the sides, or its sign is not visible.")
         if proof is None:
@@ -138,7 +136,7 @@ class Derivation:
         self.domain.check_symbols(difference)
         sides = check_box(box, self.domain, symbols) if box is not None else None
         step, found = self._at_points(relation, right)
-        cells = self._once("box", prove_on_box, difference, self.domain, len(relation) == 1, sides)
+        cells = once(self.domain, "box", prove_on_box, difference, self.domain, len(relation) == 1, sides)
         if cells is None:
             raise StepError("Not verified on the box: the balls could not settle every cell of it.")
         return self._accept(step, found, right, reason, Proof("balls on the whole closed box", "verified on box"))
@@ -150,7 +148,7 @@ class Derivation:
             raise StepError(f"There is no free {symbol} to put a value for.")
         self.domain.check_symbols(symbol)
         self.domain.check_symbols(new)
-        proof = self._once("value", value_in_domain, symbol, new, self.domain, self._points)
+        proof = once(self.domain, "value", value_in_domain, symbol, new, self.domain, self._points)
         right = expression(self._rhs.subs(symbol, new, simultaneous=True))
         if right == self._rhs:
             raise StepError(f"Putting {symbol} = {new} changes nothing.")
@@ -169,7 +167,7 @@ class Derivation:
         if dir not in ("+", "-") or right.free_symbols & {var} or var not in self._rhs.free_symbols:
             raise StepError(f"A limit needs a direction '+' or '-', and {var} on the left side only.")
         side = "-" if target is sp.oo else dir
-        name, found = self._once("limit", check_limit, self._rhs, right, self._points, var, target, side)
+        name, found = once(self.domain, "limit", check_limit, self._rhs, right, self._points, var, target, side)
         self._findings.append(found)
         sign = "" if target.is_infinite else f"^{dir}"
         words = f"{reason} (${latex(var)} \\to {latex(target)}{sign}$)"
@@ -182,7 +180,7 @@ class Derivation:
         self._need_domain(self._rhs, right, var)
         if rebuilt(right) == rebuilt(self._rhs):
             raise StepError("Both sides are the same expression, so the step says nothing.")
-        name, found = self._once("series", check_series, self._rhs, right, self._points, var, order, centre)
+        name, found = once(self.domain, "series", check_series, self._rhs, right, self._points, var, order, centre)
         self._findings.append(found)
         rest = sp.Order((var - centre) ** order, (var, centre))
         self._remainder += rest
@@ -232,7 +230,7 @@ class Derivation:
         key = len(self.proved)
         if getattr(self, "_assumed", (None,))[0] != key:
             steps = tuple(self._checked)
-            self._assumed = (key, self._once("assumptions", findings, self._points, steps))
+            self._assumed = (key, once(self.domain, "assumptions", findings, self._points, steps))
         return self._assumed[1]
 
     @property
@@ -252,26 +250,18 @@ class Derivation:
             lines.append("Not told apart from the right side: " + "; ".join(alive) + ".")
         return lines + [f"Assumption {text}: {finding}." for text, finding in self.assumptions if self._checked]
 
+    def _sheet(self) -> Sheet:
+        given = [sentence.text for sentence in self.domain.given]
+        return Sheet(self.title, given, self.start_latex, self.start_text, self.proved, self.notes)
+
     def __repr__(self) -> str:
-        return as_text(self)
+        return self._sheet().as_text()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/html": as_html(self), "text/plain": as_text(self)}
+        sheet = self._sheet()
+        return {"text/html": sheet.as_html(), "text/plain": sheet.as_text()}
 
     # ---- the common part of all steps
-
-    def _once(self, check: str, run: Callable, *args: object) -> object:
-        """What a check says, from memory where this process has checked the same step on the same domain before.
-
-        A refusal is not remembered. Domain and points follow from the sentences, so these stand for both.
-        """
-        given = tuple(sentence.text for sentence in self.domain.given)
-        key = (check, given, *(_frozen(a) for a in args if not isinstance(a, Domain | Points)))
-        if key not in _SEEN:
-            if len(_SEEN) >= REMEMBERED:
-                _SEEN.clear()
-            _SEEN[key] = run(*args)
-        return _SEEN[key]
 
     def _side(self, expr: Side) -> Side:
         side = expression(expr)
@@ -304,7 +294,7 @@ class Derivation:
         if rebuilt(self._rhs) == rebuilt(right):
             raise StepError("Both sides are the same expression, so the step says nothing.")
         step = Pointwise(self._rhs, relation, right)
-        return step, self._once("points", Pointwise.check, step, self._points)
+        return step, once(self.domain, "points", Pointwise.check, step, self._points)
 
     def _accept(self, step: Pointwise, found: Findings, right: Side, reason: str, proof: Proof) -> Derivation:
         self._checked.append(step)
@@ -331,15 +321,6 @@ class Derivation:
         self.proved.append(Row(number, relation, formula, reason, check, prover, evidence, text or str(self._shown(right))))
         self._rhs = right
         return self
-
-
-def _frozen(x: object) -> object:
-    """A part of a key that can be hashed: steps by their sides, boxes by their ends."""
-    if isinstance(x, Pointwise):
-        return (x.left, x.relation, x.right)
-    if isinstance(x, dict):
-        return tuple(sorted(((str(k), _frozen(v)) for k, v in x.items())))
-    return tuple(map(_frozen, x)) if isinstance(x, list | tuple) else x
 
 
 def _points(found: Findings) -> str:

@@ -3,47 +3,60 @@
 from __future__ import annotations
 
 import html
-import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from lib.steps.chain import Derivation
-
-
-def math(latex: str) -> str:
-    """A formula that MathJax typesets, in the book and in JupyterLab."""
-    return rf'<span class="math notranslate nohighlight">\({html.escape(latex, quote=False)}\)</span>'
+from lib.steps.result import Row
+from lib.words import inline, math
 
 
-def prose(text: str) -> str:
-    """Escaped text in which ``$...$`` is a formula."""
-    parts = re.split(r"\$([^$]+)\$", text)
-    return "".join(math(part) if i % 2 else html.escape(part) for i, part in enumerate(parts))
+@dataclass(frozen=True)
+class Sheet:
+    """What a page shows of a derivation.
 
+    Attributes
+    ----------
+    title : str
+        What is derived; may hold ``$...$``.
+    given : sequence of str
+        The sentences of the domain.
+    latex, text : str
+        The first expression as LaTeX and as plain text.
+    rows : sequence of Row
+        The steps.
+    notes : sequence of str
+        The lines below them: the mutants and the assumptions.
+    """
 
-def as_html(d: Derivation) -> str:
-    """A captioned table: number, formula, reason, check; below it the mutants and the assumptions."""
-    heads = "".join(f'<th scope="col">{word}</th>' for word in ("Step", "Formula", "Reason", "Check"))
-    given = f"; for {html.escape('; '.join(g.text for g in d.domain.given))}" if d.domain.given else ""
-    rows = [f'<tr><th scope="row">0</th><td>{math(d.start_latex)}</td><td>start</td><td></td></tr>']
-    for row in d.proved:
-        rows.append(
-            f'<tr class="{html.escape(row.evidence.replace(" ", "-"))}"><th scope="row">{row.number}</th>'
-            f"<td>{math(row.latex)}</td><td>{prose(row.reason)}</td><td>{prose(row.check)}</td></tr>"
+    title: str
+    given: Sequence[str]
+    latex: str
+    text: str
+    rows: Sequence[Row]
+    notes: Sequence[str]
+
+    def as_html(self) -> str:
+        """A captioned table: number, formula, reason, check; below it the notes."""
+        heads = "".join(f'<th scope="col">{word}</th>' for word in ("Step", "Formula", "Reason", "Check"))
+        given = f"; for {html.escape('; '.join(self.given))}" if self.given else ""
+        rows = [f'<tr><th scope="row">0</th><td>{math(self.latex)}</td><td>start</td><td></td></tr>']
+        for row in self.rows:
+            rows.append(
+                f'<tr class="{html.escape(row.evidence.replace(" ", "-"))}"><th scope="row">{row.number}</th>'
+                f"<td>{math(row.latex)}</td><td>{inline(row.reason)}</td><td>{inline(row.check)}</td></tr>"
+            )
+        notes = "".join(f'<p class="derivation-note">{html.escape(line)}</p>' for line in self.notes)
+        return (
+            f'<div class="derivation"><table><caption>{inline(self.title)}{given}</caption>'
+            f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>{notes}</div>"
         )
-    notes = "".join(f'<p class="derivation-note">{html.escape(line)}</p>' for line in d.notes)
-    return (
-        f'<div class="derivation"><table><caption>{prose(d.title)}{given}</caption>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>{notes}</div>"
-    )
 
-
-def as_text(d: Derivation) -> str:
-    """Readable rows without timings, the same on every machine."""
-    lines = [d.title]
-    if d.domain.given:
-        lines.append("for " + "; ".join(g.text for g in d.domain.given))
-    lines.append(f"  0.     {d.start_text}")
-    for row in d.proved:
-        lines.append(f"  {row.number}. {row.relation:<3} {row.text}   [{row.reason}; {row.check}]")
-    return "\n".join([*lines, *d.notes])
+    def as_text(self) -> str:
+        """Readable rows without timings, the same on every machine."""
+        lines = [self.title]
+        if self.given:
+            lines.append("for " + "; ".join(self.given))
+        lines.append(f"  0.     {self.text}")
+        for row in self.rows:
+            lines.append(f"  {row.number}. {row.relation:<3} {row.text}   [{row.reason}; {row.check}]")
+        return "\n".join([*lines, *self.notes])

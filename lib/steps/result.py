@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import mpmath
 import sympy as sp
 
 from lib.steps.errors import StepError
@@ -62,11 +63,16 @@ class Result:
 
 
 def _hyper(upper, lower, z):
-    """The generalised hypergeometric function, elementwise."""
-    import mpmath
-    import numpy as np
+    """The generalised hypergeometric function of a number or, elementwise, of a numpy array."""
 
-    return np.vectorize(lambda x: float(mpmath.hyper(list(upper), list(lower), x)))(z)[()]
+    def at(x) -> float:
+        return float(mpmath.hyper(list(upper), list(lower), x))
+
+    if not getattr(z, "ndim", 0):
+        return at(z)
+    out = z.astype(float)
+    out.flat = [at(x) for x in z.flat]
+    return out
 
 
 def joined(relations: list[str]) -> str:

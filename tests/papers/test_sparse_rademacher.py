@@ -32,6 +32,14 @@ def test_patches_are_those_of_unfold(kernel, stride, padding, dilation):
     assert torch.equal(want, have) and math.prod(out) == len(index)
 
 
+def paths(indices):
+    """All paths (j_L, ..., j_1) from the one top node through layers' indices, top first."""
+    found = [(0,)]
+    for index in indices:
+        found = [p + (int(i),) for p in found for i in itertools.compress(index[p[-1]], index[p[-1]] >= 0)]
+    return found
+
+
 def test_the_worst_path_is_the_worst_of_all_paths():
     net = seeded(lambda: nn.Sequential(
         nn.Conv1d(2, 3, 3, 1, 1, bias=False), nn.ReLU(), nn.Conv1d(3, 2, 3, 2, bias=False), nn.ReLU(),
@@ -40,7 +48,7 @@ def test_the_worst_path_is_the_worst_of_all_paths():
     layers, s = sr.walk(net, x), sr.sample(net, (x, torch.ones(20)))
     found = sr.worst_path(layers, s.energy, s.m)
     best = 0.0
-    for path in geometry.paths([v.index for v in reversed(layers)]):  # from the output down to a pixel
+    for path in paths([v.index for v in reversed(layers)]):  # from the output down to a pixel
         nodes = path[:-1]  # nodes of layers L, ..., 1
         product = math.prod(int((v.index[j] >= 0).sum()) for v, j in zip(reversed(layers[1:]), nodes))
         patch = layers[0].index[nodes[-1]]

@@ -74,14 +74,11 @@ def spacetime(running: Running, written: Sequence) -> None:
 
 def learning(tasks: Sequence[str], counts: Sequence[int], cot, direct) -> None:
     """Accuracy on new words against the number of runs learnt from; both [seed, task, count]."""
-    fig, axes = figures.panels(2, "y")
-    table = {"runs": list(counts)}
+    chart = figures.Chart(2, "y", {"runs": list(counts)})
+    axes = chart.axes
     for ax, values, what in ((axes[0], cot, "every state shown"), (axes[1], direct, "answer only")):
         for i, task in enumerate(tasks):
-            m, low, high = stats.band(values[:, i])
-            ax.plot(counts, m, **figures.style(i), label=task)
-            ax.fill_between(counts, low, high, color=figures.COLOURS[i], alpha=0.15, linewidth=0)
-            table[f"{what}: {task}"] = m
+            chart.curve(ax, counts, values[:, i], i, task, f"{what}: {task}", alpha=0.15)
         ax.set(xscale="log", xlabel=f"Runs learnt from, {what} (log)")
         ax.minorticks_off()
         ax.set_xticks(counts, [str(c) for c in counts])
@@ -89,24 +86,20 @@ def learning(tasks: Sequence[str], counts: Sequence[int], cot, direct) -> None:
     axes[0].legend(fontsize=7)
     said = ", ".join(f"{t} {number(cot[:, i, -1].mean())} against {number(direct[:, i, -1].mean())}"
                      for i, t in enumerate(tasks))
-    figures.display(fig, f"Two line charts: from {counts[-1]} runs {said}.", table, len(cot), "95 % bands of the mean")
+    chart.display(f"Two line charts: from {counts[-1]} runs {said}.")
 
 
 def memories(decays: Sequence[float], top, grammar, consistency) -> None:
     """What one decay does to a tree that writes; each [seed, decay]."""
-    fig, ax = figures.panels()
-    table = {"decay": list(decays)}
+    chart = figures.Chart(table={"decay": list(decays)})
+    ax, table = chart.axes[0], chart.table
     shares = {"most probable word right": top, "grammatical": grammar, "consistent": consistency}
     for i, (name, values) in enumerate(shares.items()):
-        m, low, high = stats.band(values)
-        ax.plot(decays, m, **figures.style(i), label=name)
-        ax.fill_between(decays, low, high, color=figures.COLOURS[i], alpha=0.15, linewidth=0)
-        table[name] = m
+        chart.curve(ax, decays, values, i, name, alpha=0.15)
     ax.set(xlabel=r"Decay $\alpha$", ylabel="Share")
     ax.legend()
     best = decays[int(np.argmax(table["consistent"]))]
-    figures.display(fig, f"Line chart: consistency is highest at a decay of {number(best)}: "
-                    f"{number(max(table['consistent']))}.", table, len(top), "95 % bands of the mean")
+    chart.display(f"Line chart: consistency is highest at a decay of {number(best)}: {number(max(table['consistent']))}.")
 
 
 def sizes(trees, names: Sequence[str], nets, widths: Sequence[int], floor: float) -> None:

@@ -84,17 +84,3 @@ def verify(running: Running) -> Verdict:
                     if tree.names[token] != should:
                         return Verdict(False, (*word, *tail, *(f[0] for f in free[1:])), t, tree.names[token], should)
     return Verdict(True)
-
-
-def merged(tree: Tree) -> int:
-    """Leaves left when neighbours that write the same token are joined."""
-    keep = np.where(tree.left < 0, tree.token, -1)
-    count = np.ones(len(keep), int)
-    for i in reversed(range(len(keep))):
-        if tree.left[i] >= 0:
-            low, high = int(tree.left[i]), int(tree.right[i])
-            if keep[low] == keep[high] >= 0:
-                keep[i], count[i] = keep[low], 1
-            else:
-                count[i] = count[low] + count[high]
-    return int(count[0])

@@ -15,23 +15,20 @@ number = stats.number
 
 def stacks(cosine, rank) -> None:
     """Token cosine and effective rank by layer of two random stacks, plain and centred; both [seed, stack, 2, layer]."""
-    fig, axes = figures.panels(2)
-    layers, table = np.arange(cosine.shape[-1]), {"layer": list(range(cosine.shape[-1]))}
+    layers = np.arange(cosine.shape[-1])
+    chart = figures.Chart(2, table={"layer": layers})
     shown = [(0, c) for c in (0, 1)] + [(1, c) for c in (0, 1)]
-    for ax, values, what in zip(axes, (cosine, rank), ("Mean token cosine", "Effective rank"), strict=True):
+    for ax, values, what in zip(chart.axes, (cosine, rank), ("Mean token cosine", "Effective rank"), strict=True):
         for i, (kind, c) in enumerate(shown):
-            m, low, high = stats.band(values[:, kind, c])
             name = f"{trials.STACKS[kind]}, {('plain', 'centred')[c]}"
-            ax.plot(layers, m, **figures.style(i, marker=False), label=name)
-            ax.fill_between(layers, low, high, color=figures.COLOURS[i], alpha=0.2, linewidth=0)
-            table[f"{what}: {name}"] = m
+            chart.curve(ax, layers, values[:, kind, c], i, name, f"{what}: {name}", marker=False)
         ax.set(xlabel="Layer", ylabel=what)
-    axes[0].legend(fontsize=7)
+    chart.axes[0].legend(fontsize=7)
     ends = cosine[:, :2, :, -1].mean(0)
-    figures.display(
-        fig, f"Two line charts by layer: with a skip the cosine of tokens ends at {number(ends[1, 0])} plain and at "
+    chart.display(
+        f"Two line charts by layer: with a skip the cosine of tokens ends at {number(ends[1, 0])} plain and at "
         f"{number(ends[1, 1])} centred; without one at {number(ends[0, 0])} and {number(ends[0, 1])}, and there the rank "
-        "falls to 1 in both.", table, len(cosine), "95 % bands of the mean")
+        "falls to 1 in both.")
 
 
 def threshold(grid, curves, predicted) -> None:
@@ -69,24 +66,20 @@ def karate(scores, depths: Sequence[int], split) -> None:
 
 def depths(methods: Sequence[str], curves: Sequence[tuple[str, Sequence[int], np.ndarray]]) -> None:
     """Test accuracy against depth on several kinds of graph: name, depths, accuracies [seed, method, depth] of each."""
-    fig, axes = figures.panels(len(curves), "y")
-    table, told = {"depth": list(curves[0][1])}, []
-    for ax, (what, layers, values) in zip(axes, curves):
+    chart, told = figures.Chart(len(curves), "y", {"depth": list(curves[0][1])}), []
+    for ax, (what, layers, values) in zip(chart.axes, curves):
         for i, name in enumerate(methods):
-            m, low, high = stats.band(values[:, i])
-            ax.plot(layers, m, **figures.style(i), label=name)
-            ax.fill_between(layers, low, high, color=figures.COLOURS[i], alpha=0.15, linewidth=0)
-            if len(layers) == len(table["depth"]):
-                table[f"{what}: {name}"] = m
+            column = f"{what}: {name}" if len(layers) == len(chart.table["depth"]) else ""
+            chart.curve(ax, layers, values[:, i], i, name, column, alpha=0.15)
         ax.set(xscale="log", xlabel=f"Layers, {what} (log)")
         ax.minorticks_off()
         ax.set_xticks(layers, [str(v) for v in layers])
         last = values[:, :, -1].mean(0)
         said = ", ".join(f"{name} has {number(v)}" for name, v in zip(methods, last))
         told.append(f"at {layers[-1]} layers on {what} {said}")
-    axes[0].set(ylabel="Test accuracy")
-    axes[0].legend(fontsize=6)
-    figures.display(fig, f"{len(curves)} line charts; {'; '.join(told)}.", table, len(curves[0][2]), "95 % bands of the mean")
+    chart.axes[0].set(ylabel="Test accuracy")
+    chart.axes[0].legend(fontsize=6)
+    chart.display(f"{len(curves)} line charts; {'; '.join(told)}.")
 
 
 def segmentation(found) -> None:
@@ -118,17 +111,13 @@ def segmentation(found) -> None:
 
 def pretrained(cosine, rank) -> None:
     """Token cosine and effective rank by layer of a pre-trained language model; both [seed, layer + 1]."""
-    fig, axes = figures.panels(2)
-    layers, table = np.arange(cosine.shape[1]), {"layer": list(range(cosine.shape[1]))}
-    for ax, values, what in ((axes[0], cosine, "Mean token cosine"), (axes[1], rank, "Effective rank")):
-        m, low, high = stats.band(values)
-        ax.plot(layers, m, **figures.style(0, marker=False))
-        ax.fill_between(layers, low, high, color=figures.COLOURS[0], alpha=0.2, linewidth=0)
+    layers = np.arange(cosine.shape[1])
+    chart = figures.Chart(2, table={"layer": layers})
+    for ax, values, what in zip(chart.axes, (cosine, rank), ("Mean token cosine", "Effective rank"), strict=True):
+        chart.curve(ax, layers, values, 0, None, what, marker=False)
         ax.set(xlabel="Layer", ylabel=what)
-        table[what] = m
-    figures.display(fig, f"Two line charts: {figures.trend(layers, table['Mean token cosine'], 'the cosine of tokens')}; the "
-                    f"effective rank is {number(table['Effective rank'].min())} at its lowest.", table, len(cosine),
-                    "95 % bands of the mean")
+    chart.display(f"Two line charts: {figures.trend(layers, chart.table['Mean token cosine'], 'the cosine of tokens')}; the "
+                  f"effective rank is {number(chart.table['Effective rank'].min())} at its lowest.")
 
 
 def spectrum(found, gammas, start: tuple[int, int]) -> None:

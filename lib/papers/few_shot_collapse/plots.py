@@ -55,40 +55,33 @@ def pairs(error, found, draws: int) -> None:
 
 def training(steps: Sequence[int], V, pixels) -> None:
     """CDNV while the net trains, [seed, checkpoint, 3]."""
-    fig, ax = figures.panels()
-    table = {"step": list(steps)}
+    chart = figures.Chart(table={"step": list(steps)})
+    ax = chart.axes[0]
     for i, name in enumerate(("source, training images", "source, fresh images", "new classes")):
-        m, low, high = stats.band(V[..., i])
-        ax.plot(steps, m, **figures.style(i), label=name)
-        ax.fill_between(steps, low, high, color=figures.COLOURS[i], alpha=0.2, linewidth=0)
-        table[name] = m
+        chart.curve(ax, steps, V[..., i], i, name)
     ax.axhline(pixels, **figures.BASELINE)
     ax.text(steps[-1], pixels, "pixels, new classes", ha="right", va="bottom", fontsize=8)
     ax.set(xlabel="Step", ylabel="Average CDNV (log)", yscale="log")
     ax.legend()
-    figures.display(fig, f"Line chart: {figures.trend(steps, table['new classes'], 'the CDNV of new classes')}.", table,
-                    len(V), "95 % bands of the mean")
+    chart.display(f"Line chart: {figures.trend(steps, chart.table['new classes'], 'the CDNV of new classes')}.")
 
 
 def classes(counts: Sequence[int], V, error) -> None:
     """CDNV [seed, count, 3] and few-shot error [seed, count, 2] against the number of source classes."""
-    fig, axes = figures.panels(2)
-    table = {"source classes": list(counts)}
+    chart = figures.Chart(2, table={"source classes": list(counts)})
+    axes, table = chart.axes, chart.table
     for ax, values, names, what in ((axes[0], V, ("training images", "fresh images", "new classes"), "Average CDNV"),
                                     (axes[1], error, ("1 shot", "5 shots"), "5-way error on new classes")):
         for i, name in enumerate(names):
-            m, low, high = stats.band(values[..., i])
-            ax.plot(counts, m, **figures.style(i), label=name)
-            ax.fill_between(counts, low, high, color=figures.COLOURS[i], alpha=0.2, linewidth=0)
-            table[name] = m
+            chart.curve(ax, counts, values[..., i], i, name)
         ax.set(xscale="log", yscale="log", xlabel="Source classes $l$ (log)", ylabel=f"{what} (log)")
         ax.legend(fontsize=8)
     axes[0].fill_between(counts, V[..., 1].mean(0), V[..., 2].mean(0), **figures.HATCH)
-    figures.display(
-        fig, "Two line charts at a fixed number of images: "
+    chart.display(
+        "Two line charts at a fixed number of images: "
         f"{figures.trend(counts, table['new classes'], 'the CDNV of new classes')}; "
         f"{figures.trend(counts, table['training images'], 'that of the training images')}; "
-        f"{figures.trend(counts, table['1 shot'], 'the one-shot error')}.", table, len(V), "95 % bands of the mean")
+        f"{figures.trend(counts, table['1 shot'], 'the one-shot error')}.")
 
 
 def scatter(rows) -> None:

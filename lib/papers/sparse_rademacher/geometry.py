@@ -1,8 +1,7 @@
-"""Which positions a sparse layer reads: indices of patches in any number of dimensions, and paths through them."""
+"""Which positions a sparse layer reads: indices of patches in any number of dimensions."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,11 +51,3 @@ def pull(index: np.ndarray, value: np.ndarray, n_in: int) -> np.ndarray:
 def gather(index: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Sum of ``value`` [n_in] over the positions that each node reads, [positions]."""
     return np.where(index < 0, 0.0, value[index]).sum(1)
-
-
-def paths(indices: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-    """All paths (j_L, ..., j_1) from the one top node through layers' ``indices`` (top first), for small graphs and tests."""
-    found = [(0,)]
-    for index in indices:
-        found = [p + (int(i),) for p in found for i in itertools.compress(index[p[-1]], index[p[-1]] >= 0)]
-    return found

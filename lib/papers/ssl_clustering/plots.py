@@ -55,41 +55,33 @@ def water(names: Sequence[str], measured, predicted) -> None:
 
 def levels(steps: Sequence[int], accuracy, names: Sequence[str]) -> None:
     """Accuracy at each level while the net trains [seed, look, levels + 4], with random labels and groups."""
-    fig, axes = figures.panels(3)
-    shown, table = [max(s, 5) for s in steps], {"step": list(steps)}
-    k = len(names)
-    for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
+    chart = figures.Chart(3, table={"step": list(steps)})
+    shown, k = [max(s, 5) for s in steps], len(names)
+    for i, (ax, name) in enumerate(zip(chart.axes, names, strict=True)):
         chance = {1: [(accuracy[..., k], "random labels", 4)], 2: [(accuracy[..., k + 1], "random groups", 4)]}
         lines = [(accuracy[..., i], f"{name}s", 0), *chance.get(i, [])]
         for values, label, colour in lines:
-            m, low, high = stats.band(values)
-            ax.plot(shown, m, **figures.style(colour), label=label)
-            ax.fill_between(shown, low, high, color=figures.COLOURS[colour], alpha=0.2, linewidth=0)
-            table[label] = m
+            chart.curve(ax, shown, values, colour, label)
         ax.set(xscale="log", xlabel="Step (log; 5 stands for 0)", ylabel="Accuracy of nearest centres" if not i else "")
         ax.set_ylim(bottom=0)
         ax.legend(fontsize=8)
-    told = [figures.trend(steps, table[f"{n}s"], f"accuracy by {n}") for n in names]
-    figures.display(fig, f"Three line charts: {'; '.join(told)}.", table, len(accuracy), "95 % bands of the mean")
+    told = [figures.trend(steps, chart.table[f"{n}s"], f"accuracy by {n}") for n in names]
+    chart.display(f"Three line charts: {'; '.join(told)}.")
 
 
 def depth(values, names: Sequence[str]) -> None:
     """Accuracy after each layer, before and after training [seed, 2, layer, levels + 4]."""
-    fig, axes = figures.panels(len(names))
     layers = np.arange(1, values.shape[2] + 1)
-    table: dict = {"layer": layers}
-    for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
+    chart = figures.Chart(len(names), table={"layer": layers})
+    for i, (ax, name) in enumerate(zip(chart.axes, names, strict=True)):
         for j, when in enumerate(("before", "after")):
-            m, low, high = stats.band(values[:, j, :, i])
-            ax.plot(layers, m, **figures.style(j), label=f"{when} training")
-            ax.fill_between(layers, low, high, color=figures.COLOURS[j], alpha=0.2, linewidth=0)
-            table[f"{name}, {when}"] = m
+            chart.curve(ax, layers, values[:, j, :, i], j, f"{when} training", f"{name}, {when}")
         ax.set(xlabel="Layer", ylabel="Accuracy of nearest centres" if not i else "", title=f"{name}s", xticks=layers)
         ax.set_ylim(bottom=0)
-    axes[0].legend(fontsize=8)
-    told = [figures.trend(layers, table[f"{names[1]}, {when}"], f"accuracy by {names[1]} {when} training")
+    chart.axes[0].legend(fontsize=8)
+    told = [figures.trend(layers, chart.table[f"{names[1]}, {when}"], f"accuracy by {names[1]} {when} training")
             for when in ("before", "after")]
-    figures.display(fig, f"Three line charts over layers: {'; '.join(told)}.", table, len(values), "95 % bands of the mean")
+    chart.display(f"Three line charts over layers: {'; '.join(told)}.")
 
 
 def shares(steps: Sequence[int], values, names: Sequence[str]) -> None:

@@ -107,21 +107,18 @@ def scaling(decays: Sequence[float], rise, mean, through: int) -> None:
 
 def speeds(decays: Sequence[float], speed) -> None:
     """Learning speed by bin [seed, decay, bin]."""
-    fig, ax = figures.panels()
-    at, table = np.arange(len(BINS)), {"occurrences": list(BINS)}
+    chart, at = figures.Chart(table={"occurrences": list(BINS)}), np.arange(len(BINS))
+    ax = chart.axes[0]
     some = np.unique(np.linspace(0, len(decays) - 1, min(len(decays), 5)).round().astype(int))
     decays, speed = [decays[i] for i in some], speed[:, some]
     for i, decay in enumerate(decays):
-        m, low, high = stats.band(speed[:, i])
-        ax.errorbar(at, m, [m - low, high - m], **figures.style(i), capsize=3, label=f"$\\lambda={number(decay)}$")
-        table[f"decay {number(decay)}"] = m
+        chart.curve(ax, at, speed[:, i], i, f"$\\lambda={number(decay)}$", f"decay {number(decay)}", bars=True)
     ax.set_xticks(at, BINS)
     ax.set(xlabel="Occurrences of the type", ylabel="Learning speed $s_k$")
     ax.legend()
     told = [f"with decay {number(d)} from {number(m[0])} to {number(m[-1])}"
             for d, m in zip(decays, speed.mean(0), strict=True)]
-    figures.display(fig, f"Line chart of speed rising with frequency: {', '.join(told)}.", table, len(speed),
-                    "95 % intervals of the mean")
+    chart.display(f"Line chart of speed rising with frequency: {', '.join(told)}.")
 
 
 def placement(names: Sequence[str], rise) -> None:
@@ -144,22 +141,20 @@ def placement(names: Sequence[str], rise) -> None:
 
 def regimes(passes: Sequence[float], train, held) -> None:
     """Change of the macro and micro loss from no decay to decays [seed, amount, decay, 4], by passes over the text."""
-    fig, axes = figures.panels(2, share="y")
-    table: dict = {"passes": list(passes)}
+    chart = figures.Chart(2, "y", {"passes": list(passes)})
+    axes, table = chart.axes, chart.table
     for ax, values, where in zip(axes, (train, held), ("read", "held out"), strict=True):
         for j, what in enumerate(("micro", "macro")):
             for i, decay in enumerate(("0.3", "1")):
-                m, low, high = stats.band(values[:, :, i + 1, j] - values[:, :, 0, j])
-                ax.errorbar(passes, m, [m - low, high - m], **figures.style(2 * j + i), capsize=3,
-                            label=f"{what}, $\\lambda={decay}$")
-                table[f"{where}, {what}, {decay}"] = m
+                chart.curve(ax, passes, values[:, :, i + 1, j] - values[:, :, 0, j], 2 * j + i,
+                            f"{what}, $\\lambda={decay}$", f"{where}, {what}, {decay}", bars=True)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set(xscale="log", xlabel="Passes over the text (log)", title=f"text {where}",
                ylabel="Change by decay, nats" if ax is axes[0] else "")
     axes[1].legend(fontsize=8)
     told = [figures.trend(passes, table[f"{w}, macro, 1"], f"the change of the macro loss on text {w}")
             for w in ("read", "held out")]
-    figures.display(fig, f"Two line charts over passes: {'; '.join(told)}.", table, len(train), "95 % intervals of the mean")
+    chart.display(f"Two line charts over passes: {'; '.join(told)}.")
 
 
 def trade(names: Sequence[str], micro, macro) -> None:
