@@ -9,6 +9,12 @@ from lib.claims import slug
 from lib.show import inline
 
 VERDICTS = ("holds", "fails", "partial", "undecided", "pending(full)", "pending(hub)")
+SAID = {  # verdicts of claims, then of assertions, in the order in which they are told: of one, of several
+    "holds": ("holds", "hold"), "fails": ("fails", "fail"), "partial": ("holds in part", "hold in part"),
+    "undecided": ("is undecided", "are undecided"), "pending(full)": ("waits for the full size", "wait for the full size"),
+    "pending(hub)": ("waits for data from a hub", "wait for data from a hub"),
+    "upheld": ("is upheld", "are upheld"), "refuted": ("is refuted", "are refuted"),
+    "in part": ("is upheld in part", "are upheld in part"), "open": ("is open", "are open")}
 
 
 def collect(pages: list[Page] | None = None, built: bool = False) -> dict:
@@ -75,20 +81,25 @@ def _side(c: dict | None) -> dict | None:
     return None if c is None else {k: c[k] for k in ("verdict", "measured", "said", "alpha")}
 
 
+def in_words(verdicts: list[str]) -> str:
+    """Counts of verdicts as a person would say them: "17 hold, 1 fails, 3 wait for the full size"."""
+    return ", ".join(f"{n} {SAID[v][n > 1]}" for v in SAID if (n := verdicts.count(v)))
+
+
+def verdicts(claims: list[dict], size: str) -> list[str]:
+    """Verdicts of claims at a size; a claim without any waits for the full size."""
+    return [c[size]["verdict"] if c[size] else "pending(full)" for c in claims]
+
+
 def headline(ledger: dict) -> str:
     """Counts by verdict, assertions first, pending included, in a few sentences."""
     said = [a["verdict"] for ch in ledger["chapters"] for a in ch["assertions"]]
-    counts = ", ".join(f"{said.count(v)} {v}" for v in assertions.VERDICTS if v in said)
-    paper = f"{_count(len(said), 'assertion')} of the papers: {counts}. " if said else ""
+    paper = f"Of {_count(len(said), 'assertion')} of the papers {in_words(said)}. " if said else ""
     claims = [c for ch in ledger["chapters"] for c in ch["claims"]]
-    words = []
-    for size in results.SIZES:
-        verdicts = [c[size]["verdict"] if c[size] else "pending(full)" for c in claims]
-        counts = [f"{sum(v == w for v in verdicts)} {w}" for w in VERDICTS if w in verdicts]
-        words.append(f"{size} size: {', '.join(counts)}")
+    words = [f"at {size} size {in_words(verdicts(claims, size))}" for size in results.SIZES]
     wrong = sum(c[s]["alpha"] for c in claims for s in results.SIZES if c[s])
     owed = sum(c["null"] == "owed" for c in claims)
-    return (f"{paper}{_count(len(claims), 'claim')} in {_count(len(ledger['chapters']), 'chapter')}. {'; '.join(words)}. "
+    return (f"{paper}Of {_count(len(claims), 'claim')} in {_count(len(ledger['chapters']), 'chapter')}, {'; '.join(words)}. "
             f"{_count(owed, 'claim')} {'owes' if owed == 1 else 'owe'} a null. "
             f"Expected number of wrong statistical verdicts: {wrong:.2g}.")
 

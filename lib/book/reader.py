@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from lib import paths
-from lib.assertions import VERDICTS
 from lib.book import ledger, reference, results, runner
 from lib.book.pages import Page, chapters, checked, is_chapter
 from lib.errors import BookError
@@ -68,13 +67,10 @@ def fill(text: str) -> str:
         found = ledger.collect(built=True)
         rows = []
         for ch in found["chapters"]:
-            verdicts = [c["reduced"]["verdict"] for c in ch["claims"] if c["reduced"]]
-            counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ledger.VERDICTS if v in verdicts)
             said = [a["verdict"] for a in ch["assertions"]]
-            paper = ", ".join(f"{said.count(v)} {v}" for v in VERDICTS if v in said)
-            paper = f"{len(said)} assertions of the paper, {paper}; " if said else ""
-            rows.append(f"- [{ch['title']}]({ch['page'].removeprefix('book/')}): {paper}{len(ch['claims'])} claims; "
-                        f"at reduced size {counts}.")
+            paper = f"of {len(said)} assertions of the paper {ledger.in_words(said)}; " if said else ""
+            rows.append(f"- [{ch['title']}]({ch['page'].removeprefix('book/')}): {paper}of {len(ch['claims'])} claims at "
+                        f"reduced size {ledger.in_words(ledger.verdicts(ch['claims'], 'reduced'))}.")
         text = text.replace("<!-- chapters -->", "\n".join([ledger.headline(found), "", *rows]))
     return text
 

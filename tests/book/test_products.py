@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lib import assertions
 from lib.book import deep, ledger, scaffold, teach
 from lib.book.pages import chapters
 
@@ -49,8 +50,16 @@ def test_the_headline_counts_pending_and_assertions():
     claims = [{"reduced": {"verdict": "holds", "alpha": 0.001}, "full": None, "null": "owed"}]
     found = {"chapters": [{"claims": claims, "assertions": [{"verdict": "open"}]}]}
     assert ledger.headline(found) == (
-        "1 assertion of the papers: 1 open. 1 claim in 1 chapter. reduced size: 1 holds; full size: 1 pending(full). "
+        "Of 1 assertion of the papers 1 is open. Of 1 claim in 1 chapter, at reduced size 1 holds; at full size 1 waits for "
+        "the full size. "
         "1 claim owes a null. Expected number of wrong statistical verdicts: 0.001.")
+
+
+def test_counts_are_said_as_a_person_would():
+    said = ["pending(full)"] * 3 + ["fails"] + ["holds"] * 17
+    assert ledger.in_words(said) == "17 hold, 1 fails, 3 wait for the full size"
+    assert ledger.in_words(["open", "in part", "upheld", "upheld"]) == "2 are upheld, 1 is upheld in part, 1 is open"
+    assert set(ledger.SAID) == {*ledger.VERDICTS, *assertions.VERDICTS}
 
 
 def test_course_packs(tmp_path, monkeypatch):
