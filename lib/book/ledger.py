@@ -112,8 +112,13 @@ def badge(side: dict | None, stale: bool = False) -> str:
     """A verdict as a badge of HTML; its words say what its colour says."""
     verdict = side["verdict"] if side else "pending(full)"
     text = verdict + (", stale" if stale else "")
-    style = {"upheld": "holds", "refuted": "fails", "in part": "partial", "open": "undecided"}.get(verdict, slug(verdict))
-    return f'<span class="book-badge book-{style}">{html.escape(text)}</span>'
+    return f'<span class="book-badge {style(verdict)}">{html.escape(text)}</span>'
+
+
+def style(verdict: str) -> str:
+    """The style of a verdict's colours."""
+    same = {"upheld": "holds", "refuted": "fails", "in part": "partial", "open": "undecided"}
+    return f"book-{same.get(verdict, slug(verdict))}"
 
 
 def assertion_table(chapter: dict, prefix: str = "") -> str:

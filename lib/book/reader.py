@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from lib import paths
-from lib.book import ledger, reference, results, runner
+from lib.book import front, ledger, reference, results, runner
 from lib.book.pages import Page, chapters, checked, is_chapter
 from lib.errors import BookError
 from lib.evidence import digest
@@ -64,14 +64,7 @@ def fill(text: str) -> str:
     if "<!-- ledger -->" in text:
         text = text.replace("<!-- ledger -->", ledger.markdown(ledger.collect(built=True)))
     if "<!-- chapters -->" in text:
-        found = ledger.collect(built=True)
-        rows = []
-        for ch in found["chapters"]:
-            said = [a["verdict"] for a in ch["assertions"]]
-            paper = f"of {len(said)} assertions of the paper {ledger.in_words(said)}; " if said else ""
-            rows.append(f"- [{ch['title']}]({ch['page'].removeprefix('book/')}): {paper}of {len(ch['claims'])} claims at "
-                        f"reduced size {ledger.in_words(ledger.verdicts(ch['claims'], 'reduced'))}.")
-        text = text.replace("<!-- chapters -->", "\n".join([ledger.headline(found), "", *rows]))
+        text = text.replace("<!-- chapters -->", front.markup(ledger.collect(built=True)))
     return text
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lib import assertions
-from lib.book import deep, ledger, scaffold, teach
+from lib.book import deep, front, ledger, scaffold, teach
 from lib.book.pages import chapters
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +60,19 @@ def test_counts_are_said_as_a_person_would():
     assert ledger.in_words(said) == "17 hold, 1 fails, 3 wait for the full size"
     assert ledger.in_words(["open", "in part", "upheld", "upheld"]) == "2 are upheld, 1 is upheld in part, 1 is open"
     assert set(ledger.SAID) == {*ledger.VERDICTS, *assertions.VERDICTS}
+
+
+def test_the_front_page_has_a_card_a_chapter_and_a_square_an_assertion(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_STORE", str(tmp_path))  # the ledger decides; pictures are left out where nothing has run
+    found = ledger.collect()
+    text = front.markup(found)
+    cards = text.split('<div class="book-card">')[1:]
+    assert len(cards) == len(SLUGS) and text.count("book-square book-badge") == \
+        sum(len(ch["assertions"]) for ch in found["chapters"]) + len(front.MARKS)
+    for chapter, page, card in zip(found["chapters"], chapters(), cards, strict=True):
+        assert page.relative.removeprefix("book/").removesuffix(".md") + ".html" in card and front.paper(page) in card
+        assert len(front.paper(page)) > 9 and ledger.in_words(ledger.verdicts(chapter["claims"], "reduced")) in card
+    assert ledger.headline(found).partition(".")[0] in text and "\n\n" not in text
 
 
 def test_course_packs(tmp_path, monkeypatch):
@@ -118,9 +131,10 @@ def test_the_plain_pipe_of_jupytext_and_papermill(slug, tmp_path):
 
 def test_plain_jupyter_book_and_a_prose_edit_executes_nothing(mini):
     """``jupyter-book build .`` on a clean tree runs what is missing; then only pages whose joined result changed are read."""
-    for name in ("_config.yml", "book/_static", "book/references.bib", "book/index.md", "book/ledger.md"):
+    for name in ("_config.yml", "book/_static", "book/references.bib", "book/ledger.md"):
         target = mini / name
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, target)
+    (mini / "book" / "index.md").write_text("# A mini book\n\n<!-- chapters -->\n")
     toc = "format: jb-book\nroot: book/index\nchapters:\n- file: book/part/mini\n- file: book/ledger\n"
     (mini / "_toc.yml").write_text(toc)
     command = ["jupyter-book", "build", ".", "-W", "-n", "--keep-going"]
@@ -129,6 +143,7 @@ def test_plain_jupyter_book_and_a_prose_edit_executes_nothing(mini):
         return subprocess.run(command, cwd=mini, env=environment(BOOK_ROOT=str(mini)), capture_output=True, text=True)
     first = build()
     assert first.returncode == 0 and "2 of 2 chapter results" in first.stdout, first.stdout + first.stderr
+    assert 'class="book-thumb"' in (mini / "_build/html/book/index.html").read_text()
     page = mini / "book" / "part" / "mini.md"
     page.write_text(page.read_text().replace("The experiment draws normal numbers.", "Other prose."))
     second = build()
