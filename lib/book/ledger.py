@@ -1,6 +1,7 @@
 """The ledger: every assertion and claim of the book with its verdict, from references, records and pages as text."""
 
 import html
+from collections.abc import Callable
 
 from lib import assertions
 from lib.book import reference, results
@@ -121,19 +122,40 @@ def style(verdict: str) -> str:
     return f"book-{same.get(verdict, slug(verdict))}"
 
 
-def assertion_table(chapter: dict, prefix: str = "") -> str:
-    """Assertions of one chapter with verdict, one number and links to the claims that decide, as HTML."""
+def assertion_table(chapters: list[dict], prefix: Callable[[dict], str] = lambda chapter: "") -> str:
+    """Assertions of chapters with verdict, one number and links to the claims that decide, as HTML.
+
+    ``prefix`` gives the page that a chapter's links lead to; without it they stay on the page, and no chapter is named.
+    """
     rows = []
-    for a in chapter["assertions"]:
-        links = ", ".join(f'<a href="{prefix}#verdict-{c}-reduced">{c}</a>' for c in a["claims"])
-        scale = f"<br><small>paper: {inline(a['scale'][0])}; here: {inline(a['scale'][1])}</small>" if a["scale"] else ""
-        rows.append(f'<tr><th scope="row">{a["id"]}</th><td>{inline(a["statement"])}'
-                    f'<br><small>{inline(a["source"])}</small>{scale}</td><td>{badge(a)}</td>'
-                    f'<td><small>{inline(a["number"])}</small></td><td>{links}</td></tr>')
-    return ('<div class="book-table book-ledger" tabindex="0" role="region" aria-label="Assertions and verdicts"><table>'
-            '<thead><tr><th scope="col">assertion</th><th scope="col">what the paper says</th><th scope="col">verdict</th>'
-            '<th scope="col">measured here</th><th scope="col">claims</th></tr></thead>'
-            f'<tbody>{"".join(rows)}</tbody></table></div>')
+    for ch in chapters:
+        kinds = {c["id"]: c["evidence"] for c in ch["claims"]}
+        for a in ch["assertions"]:
+            links = ", ".join(f'<a href="{prefix(ch)}#verdict-{c}-reduced">{c}</a>' for c in a["claims"])
+            scale = f"<br><small>paper: {inline(a['scale'][0])}; here: {inline(a['scale'][1])}</small>" if a["scale"] else ""
+            facts = _facts(ch, [k for c in a["claims"] for k in kinds.get(c, [])], {**{s: a[s] for s in results.SIZES},
+                                                                                  "best": a["verdict"]})
+            rows.append(f'<tr {facts}><th scope="row">{a["id"]}{_where(ch, prefix(ch))}</th><td>{inline(a["statement"])}'
+                        f'<br><small>{inline(a["source"])}</small>{scale}</td><td>{badge(a)}</td>'
+                        f'<td data-label="measured here"><small>{inline(a["number"])}</small></td>'
+                        f'<td data-label="claims">{links}</td></tr>')
+    return _table("Assertions and verdicts", ["assertion", "what the paper says", "verdict", "measured here", "claims"], rows)
+
+
+def _facts(chapter: dict, kinds: list[str], verdicts: dict[str, str]) -> str:
+    """What the ledger page filters and sorts a row by, as attributes."""
+    said = " ".join(f'data-{size}="{html.escape(v)}"' for size, v in verdicts.items())
+    return f'data-chapter="{chapter["slug"]}" data-kinds="{", ".join(dict.fromkeys(kinds))}" {said}'
+
+
+def _where(chapter: dict, prefix: str) -> str:
+    return f"<br><small>{chapter['slug']}</small>" if prefix else ""
+
+
+def _table(label: str, head: list[str], rows: list[str]) -> str:
+    heads = "".join(f'<th scope="col">{h}</th>' for h in head)
+    return (f'<div class="book-table book-ledger" tabindex="0" role="region" aria-label="{label}"><table>'
+            f'<thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
 
 
 def null_words(null: dict | str) -> str:
@@ -144,21 +166,22 @@ def null_words(null: dict | str) -> str:
     return f"null, {null['what']}: {said + ', ' + null['verdict'] if said else 'pending'}"
 
 
-def table(chapter: dict, prefix: str = "") -> str:
-    """Claims of one chapter with both verdicts, as HTML; ``prefix`` is the page that the links lead to."""
+def table(chapters: list[dict], prefix: Callable[[dict], str] = lambda chapter: "") -> str:
+    """Claims of chapters with both verdicts, criterion and null behind a fold, as HTML; ``prefix`` as for assertions."""
     rows = []
-    for c in chapter["claims"]:
-        stale = bool(c["full"] and c["full"]["stale"])
-        link = f"{prefix}#verdict-{c['id']}-reduced"
-        reason = f'<br><small>Rule changed: {inline(c["rules"][-1][1])}</small>' if len(c["rules"]) > 1 else ""
-        rows.append(f'<tr><th scope="row"><a href="{link}">{c["id"]}</a></th><td>{inline(c["statement"])}'
-                    f'<br><small>{inline(c["source"])}; {", ".join(c["evidence"])}</small></td>'
-                    f'<td>{badge(c["reduced"])}</td><td>{badge(c["full"], stale)}</td>'
-                    f'<td><small>{inline(c["criterion"])}</small>{reason}<br><small>{inline(null_words(c["null"]))}</small></td></tr>')
-    return ('<div class="book-table book-ledger" tabindex="0" role="region" aria-label="Claims and verdicts"><table>'
-            '<thead><tr><th scope="col">claim</th>'
-            '<th scope="col">statement</th><th scope="col">reduced</th><th scope="col">full</th>'
-            f'<th scope="col">criterion</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
+    for ch in chapters:
+        for c in ch["claims"]:
+            stale = bool(c["full"] and c["full"]["stale"])
+            reason = f'<p>Rule changed: {inline(c["rules"][-1][1])}</p>' if len(c["rules"]) > 1 else ""
+            facts = _facts(ch, c["evidence"], {size: verdicts([c], size)[0] for size in results.SIZES})
+            rows.append(f'<tr {facts}><th scope="row"><a href="{prefix(ch)}#verdict-{c["id"]}-reduced">{c["id"]}</a>'
+                        f'{_where(ch, prefix(ch))}</th><td>{inline(c["statement"])}'
+                        f'<br><small>{inline(c["source"])}; {", ".join(c["evidence"])}</small>'
+                        f'<details class="book-why"><summary>criterion and null</summary><p>{inline(c["criterion"])}</p>'
+                        f'{reason}<p>{inline(null_words(c["null"]))}</p></details></td>'
+                        f'<td data-label="reduced">{badge(c["reduced"])}</td>'
+                        f'<td data-label="full">{badge(c["full"], stale)}</td></tr>')
+    return _table("Claims and verdicts", ["claim", "statement", "reduced", "full"], rows)
 
 
 def by_evidence(ledger: dict) -> str:
@@ -176,12 +199,10 @@ def by_evidence(ledger: dict) -> str:
 
 
 def markdown(ledger: dict, up: str = "../") -> str:
-    """The body of the ledger page."""
-    parts = [headline(ledger), "", by_evidence(ledger), ""]
-    for ch in ledger["chapters"]:
-        page = ch["page"].removeprefix("book/")
-        parts += [f"## [{ch['title']}]({page})", ""]
-        if ch["assertions"]:
-            parts += [assertion_table(ch, page.removesuffix(".md") + ".html"), ""]
-        parts += [table(ch, page.removesuffix(".md") + ".html"), ""]
-    return "\n".join(parts)
+    """The body of the ledger page: all rows stand in it, and the script beside it adds filters."""
+    def page(ch: dict) -> str:
+        return ch["page"].removeprefix("book/").removesuffix(".md") + ".html"
+    chapters = ledger["chapters"]
+    filters = f'<div id="book-filter"></div><script src="{up}_static/ledger.js" defer></script>'
+    return "\n".join([headline(ledger), "", filters, "", "## Assertions", "", assertion_table(chapters, page), "",
+                      "## Claims", "", table(chapters, page), "", "## Evidence", "", by_evidence(ledger), ""])

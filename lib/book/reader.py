@@ -96,10 +96,10 @@ def joined(page: Page):
         shown, folded, size = choose(reduced, full)
         if "assertions" in _kinds(shown):
             text = "\n".join(f"{a['id']} {a['verdict']}: {a['statement']}" for a in claims["assertions"])
-            shown = [_html(ledger.assertion_table(claims), text)]
+            shown = [_html(ledger.assertion_table([claims]), text)]
         if "claims" in _kinds(shown):
             text = ledger.headline({"chapters": [claims]})
-            shown = [_html(f"<p>{html.escape(text)}</p>" + ledger.table(claims), text)]
+            shown = [_html(f"<p>{html.escape(text)}</p>" + ledger.table([claims]), text)]
         beside = []
         if _figure(shown):
             _caption(cell, shown, size)

@@ -49,16 +49,18 @@ def browser():
 class Visit:
     """A page opened from disk with the network off; remembers what the browser complained of."""
 
-    def __init__(self, browser, site, address):
-        self.context = browser.new_context(offline=True, viewport={"width": 1400, "height": 1000})
+    def __init__(self, browser, site, address, **options):
+        self.context = browser.new_context(offline=True, viewport={"width": 1400, "height": 1000}, **options)
         self.page, self.errors, self.outside = self.context.new_page(), [], []
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.on("requestfailed", lambda r: self.errors.append(f"failed: {r.url}"))
         self.page.on("request", lambda r: self.outside.append(r.url)
                      if not r.url.startswith(("file:", "data:", "blob:")) else None)
-        name, _, query = address.partition("?")
-        self.page.goto((site / name).as_uri() + (f"?{query}" if query else ""))
+        name, mark, rest = re.fullmatch(r"([^?#]*)([?#]?)(.*)", address).groups()
+        self.page.goto((site / name).as_uri() + mark + rest)
+        if options.get("java_script_enabled") is False:
+            return
         self.page.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.promise)")
         self.page.evaluate("() => window.MathJax && MathJax.startup.promise")
 
@@ -235,6 +237,51 @@ def test_search_works_from_disk(browser, site):
         v.page.wait_for_selector("#search-results li", timeout=15_000)
         assert v.page.locator("#search-results li").count() >= 1, "the search finds nothing; is searchindex.js there?"
         assert not v.outside, f"the search asks the network for {v.outside}; serve it from the book itself"
+
+
+ROWS = ".book-ledger tbody tr"
+
+
+def test_the_ledger_filters_by_keyboard_and_its_address_can_be_shared(browser, site):
+    with Visit(browser, site, "book/ledger.html") as v:
+        every = v.page.locator(ROWS).count()
+        assert v.page.locator(f"{ROWS}:visible").count() == every
+        order = v.page.locator(ROWS).evaluate_all("rows => rows.map(r => r.dataset.chapter + r.cells[0].textContent)")
+        verdict = v.page.locator("[name=verdict]")
+        verdict.focus()
+        v.page.keyboard.type("fails")  # a list of choices takes the first that begins with what is typed
+        chapter = v.page.locator(f"{ROWS}:visible").first.get_attribute("data-chapter")
+        v.page.locator("[name=chapter]").select_option(chapter)
+        found = v.page.locator(f"{ROWS}:visible").evaluate_all("rows => rows.map(r => ({...r.dataset}))")
+        assert found and len(found) < every and {r["chapter"] for r in found} == {chapter}
+        assert all("fails" in (r["reduced"], r["full"]) for r in found)
+        assert f"{len(found)} of" in v.page.locator("#book-filter [role=status]").inner_text()
+        shared = v.page.url
+        v.page.locator("[name=verdict]").select_option("")
+        v.page.locator("[name=chapter]").select_option("")
+        v.page.locator("[name=sort]").select_option("verdict")
+        sorted_ = v.page.locator(ROWS).evaluate_all("rows => rows.map(r => r.dataset.best).filter(Boolean)")
+        assert sorted_ == sorted(sorted_, key=list(dict.fromkeys(sorted_)).index) and len(set(sorted_)) > 1
+        v.page.locator("[name=sort]").select_option("")
+        assert order == v.page.locator(ROWS).evaluate_all("rows => rows.map(r => r.dataset.chapter + r.cells[0].textContent)")
+    with Visit(browser, site, "book/ledger.html#" + shared.partition("#")[2]) as v:
+        assert v.page.locator(f"{ROWS}:visible").count() == len(found)
+        assert v.page.locator("[name=chapter]").input_value() == chapter
+
+
+def test_the_ledger_shows_every_row_where_scripts_do_not_run(browser, site):
+    with Visit(browser, site, "book/ledger.html#verdict=fails", java_script_enabled=False) as v:
+        assert v.page.locator(f"{ROWS}:visible").count() == v.page.locator(ROWS).count() > 0
+        assert not v.page.locator("#book-filter select").count()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_table_of_claims_is_clipped(browser, site, width):
+    for address in (PAGES[0], "book/ledger.html"):
+        with Visit(browser, site, address) as v:
+            v.page.set_viewport_size({"width": width, "height": 1000})
+            wide = v.page.locator(".book-ledger").evaluate_all("x => x.map(e => e.scrollWidth - e.clientWidth)")
+            assert wide and max(wide) <= 1, f"{address}: a table is {max(wide)} px wider than its place at {width} px"
 
 
 @pytest.mark.parametrize("page", PAGES)
