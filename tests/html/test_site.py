@@ -21,7 +21,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 PAGES = [p.relative.removesuffix(".md") + ".html" for p in chapters()]
 ALL = [*PAGES, "book/index.html", "book/how-to-read.html", "book/notation.html", "book/ledger.html",
        "book/instruments.html", "book/bibliography.html"]
-NOISE = ("Got invalid theme mode", "THEBE_JS_URL")  # the theme's own, harmless
+NOISE = ("Got invalid theme mode",)  # the theme's own, harmless
 EXCEPTIONS = {"book/bibliography.html": {"aria-required-children", "aria-allowed-role", "aria-deprecated-role"}}  # docutils
 
 NEEDED = bool(os.environ.get("CI"))  # where CI runs, a missing browser is a failure
@@ -117,6 +117,9 @@ def mathematics(page):
 
 def pictures(page, chapter):
     """Pictures that are missing or do not say what they show."""
+    # those below the screen are lazy: ask for them, and wait until each has come or failed
+    page.evaluate("() => Promise.all([...document.querySelectorAll('main img')].map(i => { i.loading = 'eager'; "
+                  "return i.decode().catch(() => 0); })).then(() => 0)")
     found = page.evaluate("() => [...document.querySelectorAll('main img')].map(i => [i.alt, i.complete && "
                           "i.naturalWidth > 0, i.src.slice(-80)])")
     said = [f"the picture {src} has no alt text" for alt, _, src in found if not alt.strip()]
@@ -129,6 +132,7 @@ def pictures(page, chapter):
 
 def figure(page):
     """What does not move, or does not speak, in the interactive figure under keyboard and mouse."""
+    page.locator("figure.book-plotly").first.scroll_into_view_if_needed()  # it wakes when a reader comes near
     found = page.locator("figure.book-plotly[data-ready]").first
     found.wait_for(timeout=20_000)
     words, wrong = found.locator(".book-describe"), []
@@ -237,6 +241,42 @@ def test_search_works_from_disk(browser, site):
         v.page.wait_for_selector("#search-results li", timeout=15_000)
         assert v.page.locator("#search-results li").count() >= 1, "the search finds nothing; is searchindex.js there?"
         assert not v.outside, f"the search asks the network for {v.outside}; serve it from the book itself"
+
+
+def test_no_script_runs_that_the_page_did_not_come_with(browser, site):
+    with Visit(browser, site, PAGES[0]) as v:
+        for way in ("const s = document.createElement('script'); s.textContent = 'window.hit = 1'; document.head.append(s)",
+                    "document.body.setAttribute('onclick', 'window.hit = 1'); document.body.click()"):
+            v.page.evaluate(f"() => {{ {way}; }}")
+        assert v.page.evaluate("() => window.hit") is None
+        assert any("Content Security Policy" in e for e in v.errors)
+    bare = [f for f in site.rglob("*.html") if "<script" in f.read_text() and "_static" not in f.parts
+            and "Content-Security-Policy" not in f.read_text()]
+    assert not bare, f"{bare[0]} has no policy for its scripts"
+
+
+def test_plotly_is_loaded_by_who_comes_near_it(browser, site):
+    with Visit(browser, site, PAGES[0]) as v:
+        assert not v.page.evaluate("() => 'Plotly' in window")
+        v.page.locator("figure.book-plotly").first.scroll_into_view_if_needed()
+        v.page.wait_for_function("() => 'Plotly' in window", timeout=20_000)
+
+
+def test_a_chapter_prints_without_navigation_and_with_open_folds(browser, site):
+    with Visit(browser, site, PAGES[0]) as v:
+        folds = v.page.locator("main .book-why")
+        closed = folds.evaluate_all("x => x.filter(e => !e.open).length")
+        v.page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+        v.page.emulate_media(media="print")
+        assert closed and folds.evaluate_all("x => x.filter(e => !e.open).length") == 0
+        for way in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".prev-next-footer"):
+            assert not v.page.locator(f"{way}:visible").count(), f"{way} is printed"
+        v.page.set_viewport_size({"width": 690, "height": 1000})  # A4 less its margins
+        wide = v.page.locator("main pre, main .book-table").evaluate_all(
+            "x => x.filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.outerHTML.slice(0, 200))")
+        assert not wide, f"{len(wide)} blocks are cut on paper; the first is {wide[0]}"
+        v.page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
+        assert folds.evaluate_all("x => x.filter(e => !e.open).length") == closed
 
 
 ROWS = ".book-ledger tbody tr"
