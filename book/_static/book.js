@@ -73,6 +73,15 @@
       }
     }, { rootMargin: "1500px" });
     for (const figure of document.querySelectorAll("figure.book-plotly")) near.observe(figure);
+    // Sphinx finds pages by words; the ledger finds the very claims
+    const results = document.getElementById("search-results"), query = new URLSearchParams(location.search).get("q");
+    if (results && query) {
+      const link = document.createElement("a"), line = document.createElement("p");
+      link.href = `${new URL("../book/ledger.html", here).href}#${new URLSearchParams({ words: query })}`;
+      link.textContent = `Assertions and claims that say \u201c${query}\u201d`;
+      line.append(link);
+      results.before(line);
+    }
     for (const region of document.querySelectorAll(".derivation, .book-table:not([tabindex])")) {
       if (region.scrollWidth > region.clientWidth) {
         region.tabIndex = 0;

@@ -11,6 +11,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from docutils import nodes
+from sphinx import addnodes
+
 from lib import paths
 from lib.book import reader
 from lib.book.pages import checked, is_chapter
@@ -109,6 +112,18 @@ def _lazily(app, pagename, templatename, context, doctree):
         context["body"] = re.sub(r"<img (?![^>]*loading=)", '<img loading="lazy" ', context["body"])
 
 
+def _symbols(app, doctree, docname):
+    """Let the search find a symbol: what it means and its names in code lead to its row of a table of symbols."""
+    tables = [t for t in doctree.findall(nodes.table) if next(t.findall(nodes.entry)).astext() == "symbol"]
+    rows = [r for t in tables for body in t.findall(nodes.tbody) for r in body.findall(nodes.row)]
+    for k, row in enumerate(rows):
+        id = f"symbol-{k}"
+        row["ids"].append(id)
+        words = re.split("[,;]", row.children[1].astext()) + [x.astext() for x in row.children[2].findall(nodes.literal)]
+        said = dict.fromkeys(w.strip().lower() for w in words)
+        doctree.append(addnodes.index(entries=[("single", w, id, "main", None) for w in said if w and ";" not in w]))
+
+
 SCRIPT = re.compile(r"<script\b(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>(.*?)</script>", re.DOTALL)
 HANDLER = re.compile(r'<[^>]+\son[a-z]+="([^"]*)"')
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -149,6 +164,7 @@ def setup(app):
     app.connect("env-before-read-docs", _reading)
     app.connect("source-read", _read)
     app.connect("doctree-resolved", _writing)
+    app.connect("doctree-resolved", _symbols)
     app.connect("html-page-context", _downloads, priority=400)
     app.connect("html-page-context", _lazily)
     app.connect("build-finished", _policies)

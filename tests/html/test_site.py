@@ -24,6 +24,7 @@ ALL = [*PAGES, "book/index.html", "book/how-to-read.html", "book/notation.html",
 NOISE = ("Got invalid theme mode",)  # the theme's own, harmless
 EXCEPTIONS = {"book/bibliography.html": {"aria-required-children", "aria-allowed-role", "aria-deprecated-role"}}  # docutils
 
+ROWS = ".book-ledger tbody tr"  # of the ledger page
 NEEDED = bool(os.environ.get("CI"))  # where CI runs, a missing browser is a failure
 pytestmark = pytest.mark.skipif(CHROMIUM is None and not NEEDED, reason="no Chromium: install it or set CHROMIUM")
 
@@ -243,6 +244,20 @@ def test_search_works_from_disk(browser, site):
         assert not v.outside, f"the search asks the network for {v.outside}; serve it from the book itself"
 
 
+def test_search_finds_a_symbol_by_its_name_and_claims_by_their_words(browser, site):
+    with Visit(browser, site, "search.html?q=weight+decay") as v:
+        row = v.page.locator("#search-results li a[href*='notation.html#symbol-']").first
+        row.wait_for(timeout=15_000)
+        row.click()
+        name = v.page.url.partition("#")[2]
+        assert "weight decay" in v.page.locator(f"tr[id='{name}']").inner_text()
+    with Visit(browser, site, "search.html?q=weight+decay") as v:
+        v.page.get_by_role("link", name="Assertions and claims that say").click()
+        v.page.wait_for_selector("#book-filter form")
+        found = v.page.locator(f"{ROWS}:visible").evaluate_all("rows => rows.map(r => r.textContent.toLowerCase())")
+        assert found and all("weight" in t and "decay" in t for t in found)
+
+
 def test_no_script_runs_that_the_page_did_not_come_with(browser, site):
     with Visit(browser, site, PAGES[0]) as v:
         for way in ("const s = document.createElement('script'); s.textContent = 'window.hit = 1'; document.head.append(s)",
@@ -277,9 +292,6 @@ def test_a_chapter_prints_without_navigation_and_with_open_folds(browser, site):
         assert not wide, f"{len(wide)} blocks are cut on paper; the first is {wide[0]}"
         v.page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
         assert folds.evaluate_all("x => x.filter(e => !e.open).length") == closed
-
-
-ROWS = ".book-ledger tbody tr"
 
 
 def test_the_ledger_filters_by_keyboard_and_its_address_can_be_shared(browser, site):
