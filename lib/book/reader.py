@@ -8,6 +8,7 @@ import atexit
 import copy
 import functools
 import html
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from lib.errors import BookError
 from lib.evidence import digest
 
 BOTH = ("verdict", "say")
+SETUP = ("imports", "parameters", "run")  # names of the cells that set a page up
+FOLD = {"book": "fold"}  # metadata of a cell that is no part of the page
 executed: dict = {}  # notebooks to download, by the path of the page that was read in this process
 _last_words: list[str] = []
 
@@ -113,8 +116,19 @@ def joined(page: Page):
             cells.append(_unnamed(folded, "# the same figure at the other size", ["remove-input", "hide-output"],
                                   {"code_prompt_show": "Show the figure at reduced size",
                                    "code_prompt_hide": "Hide it", "image": {"alt": f"Reduced size: {alt}"}}))
-    notebook.cells = cells
+    notebook.cells = _folded(cells)
     return notebook
+
+
+def _folded(cells: list) -> list:
+    """The cells with those that only set the page up behind one line; none is moved."""
+    import nbformat
+    at = [i for i, c in enumerate(cells) if c.cell_type == "code" and c.metadata.get("name") in SETUP]
+    if not at or any(c.cell_type == "markdown" and re.search(r"^#+ ", c.source, re.M) for c in cells[at[0]:at[-1]]):
+        return cells
+    opens, closes = (nbformat.v4.new_markdown_cell(x, metadata=dict(FOLD)) for x in
+                     ('<details class="book-setup"><summary>How this page runs</summary>', "</details>"))
+    return [*cells[:at[0]], opens, *cells[at[0]:at[-1] + 1], closes, *cells[at[-1] + 1:]]
 
 
 def choose(reduced: list[dict], full: list[dict]) -> tuple[list[dict], list[dict], str]:
@@ -173,7 +187,7 @@ def _named_only(notebook):
     """A joined notebook as readers download it: named code cells and prose only."""
     out = copy.copy(notebook)
     out.metadata = {k: v for k, v in notebook.metadata.items() if k != "source_map"}
-    out.cells = [c for c in notebook.cells if c.cell_type != "code" or c.metadata.get("name")]
+    out.cells = [c for c in notebook.cells if (c.metadata.get("name") if c.cell_type == "code" else c.metadata != FOLD)]
     return out
 
 

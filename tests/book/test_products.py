@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lib import assertions
-from lib.book import deep, front, ledger, scaffold, teach
+from lib.book import deep, front, ledger, reader, scaffold, teach
 from lib.book.pages import chapters
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +73,22 @@ def test_the_front_page_has_a_card_a_chapter_and_a_square_an_assertion(tmp_path,
         assert page.relative.removeprefix("book/").removesuffix(".md") + ".html" in card and front.paper(page) in card
         assert len(front.paper(page)) > 9 and ledger.in_words(ledger.verdicts(chapter["claims"], "reduced")) in card
     assert ledger.headline(found).partition(".")[0] in text and "\n\n" not in text
+
+
+def test_the_set_up_stands_behind_one_line_that_is_not_downloaded(mini, edit):
+    import jupytext
+
+    def folded():
+        notebook = jupytext.reads(chapters()[0].text, fmt="md:myst")
+        notebook.cells = reader._folded(notebook.cells)
+        return notebook, [c.metadata.get("name") or c.source for c in notebook.cells]
+    opens, closes = '<details class="book-setup"><summary>How this page runs</summary>', "</details>"
+    notebook, cells = folded()
+    assert cells[cells.index(opens):cells.index(closes) + 1] == [opens, "imports", "parameters", "run", closes]
+    given = [c.metadata.get("name") or c.source for c in reader._named_only(notebook).cells]
+    assert given == [c for c in cells if c not in (opens, closes)]
+    edit("```{code-cell} ipython3\n:name: run", "## A heading that no fold may hide\n\n```{code-cell} ipython3\n:name: run")
+    assert opens not in folded()[1]
 
 
 def test_course_packs(tmp_path, monkeypatch):
