@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
-from sphinx import addnodes
 
 from lib import paths
 from lib.book import reader
@@ -112,16 +111,25 @@ def _lazily(app, pagename, templatename, context, doctree):
         context["body"] = re.sub(r"<img (?![^>]*loading=)", '<img loading="lazy" ', context["body"])
 
 
-def _symbols(app, doctree, docname):
-    """Let the search find a symbol: what it means and its names in code lead to its row of a table of symbols."""
+def _symbols(app, doctree):
+    """Name the rows of a page's tables of symbols, and remember what each symbol means and is called in code."""
     tables = [t for t in doctree.findall(nodes.table) if next(t.findall(nodes.entry)).astext() == "symbol"]
     rows = [r for t in tables for body in t.findall(nodes.tbody) for r in body.findall(nodes.row)]
+    found = []
     for k, row in enumerate(rows):
-        id = f"symbol-{k}"
-        row["ids"].append(id)
+        row["ids"].append(f"symbol-{k}")
         words = re.split("[,;]", row.children[1].astext()) + [x.astext() for x in row.children[2].findall(nodes.literal)]
-        said = dict.fromkeys(w.strip().lower() for w in words)
-        doctree.append(addnodes.index(entries=[("single", w, id, "main", None) for w in said if w and ";" not in w]))
+        found += [(w, f"symbol-{k}", "main") for w in dict.fromkeys(w.strip().lower() for w in words) if w]
+    app.env.book_symbols = {**getattr(app.env, "book_symbols", {}), app.env.docname: found}
+
+
+def _searchable(app):
+    """Let the search lead to symbols. Sphinx forgets the entries of pages that it does not write again, so all are told anew,
+    when the pages stand and before the search index is written."""
+    entries = app.builder.indexer._index_entries
+    for docname in app.env.found_docs:
+        entries[docname] = sorted({*entries.get(docname, ()), *getattr(app.env, "book_symbols", {}).get(docname, ())})
+    return ()
 
 
 SCRIPT = re.compile(r"<script\b(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>(.*?)</script>", re.DOTALL)
@@ -164,8 +172,9 @@ def setup(app):
     app.connect("env-before-read-docs", _reading)
     app.connect("source-read", _read)
     app.connect("doctree-resolved", _writing)
-    app.connect("doctree-resolved", _symbols)
+    app.connect("doctree-read", _symbols)
+    app.connect("html-collect-pages", _searchable)
     app.connect("html-page-context", _downloads, priority=400)
     app.connect("html-page-context", _lazily)
     app.connect("build-finished", _policies)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": False, "parallel_write_safe": True}
+    return {"version": "1", "env_version": 2, "parallel_read_safe": False, "parallel_write_safe": True}
