@@ -184,6 +184,28 @@ def table(chapters: list[dict], prefix: Callable[[dict], str] = lambda chapter: 
     return _table("Claims and verdicts", ["claim", "statement", "reduced", "full"], rows)
 
 
+def verdict_box(sides: dict[str, dict]) -> str:
+    """A claim where it is judged, in one line for all sizes: badges, sentence, one number; the rest behind a fold.
+
+    ``sides`` maps a size to the record of the claim there. Links to ``verdict-<id>-<size>`` lead here.
+    """
+    order = [size for size in reversed(results.SIZES) if size in sides]
+    best = _best({size: sides.get(size) for size in results.SIZES})
+    id, verdict = best["id"], best["verdict"]
+    alike = [size for size in results.SIZES if size in sides and sides[size]["verdict"] == verdict]
+    others = "".join(f' {badge(sides[size])} <span class="book-size">{size}</span>' for size in order if size not in alike)
+    anchors = "".join(f'<span id="verdict-{id}-{size}"></span>' for size in results.SIZES)
+    numbers = "".join(f'<p>{size} size: {inline("; ".join(sides[size]["said"]) or sides[size]["verdict"])}.</p>'
+                      for size in order)
+    null = _null(sides.get("reduced"), sides.get("full"))
+    telling = [x for x in best["said"] if f" {verdict} (" in x] or best["said"]  # the part that made the verdict
+    return (f'<div class="book-verdict {style(verdict)}">{anchors}<p><span class="book-badge {style(verdict)}">{id} '
+            f'{html.escape(verdict)}</span> <span class="book-size">{" and ".join(alike)}</span>{others} '
+            f'{inline(best["statement"])} <span class="book-numbers">{inline(assertions.phrase(telling))}</span></p>'
+            f'<details class="book-why"><summary>numbers, criterion and null</summary>{numbers}'
+            f'<p>Criterion: {inline(best["criterion"])}.</p><p>{inline(null_words(null))}</p></details></div>')
+
+
 def by_evidence(ledger: dict) -> str:
     """Counts of claims by kind of evidence and verdict at reduced size, as HTML."""
     claims = [c for ch in ledger["chapters"] for c in ch["claims"]]

@@ -134,25 +134,25 @@ def _folded(cells: list) -> list:
 def choose(reduced: list[dict], full: list[dict]) -> tuple[list[dict], list[dict], str]:
     """Outputs to show, the other size's figure to fold away, and the size of the figure that is shown."""
     if "pending" in _kinds(full) or not full:
-        return reduced + [o for o in full if results.facts(o).get("kind") == "pending"], [], "reduced"
-    shown = _paired([o for o in reduced if results.facts(o).get("kind") in BOTH], full)
+        return _paired(reduced, []) + [o for o in full if results.facts(o).get("kind") == "pending"], [], "reduced"
+    shown = _paired(full, reduced)
     if reduced and (_figure(full) or "interactive" in _kinds(full)):
         return shown, [o for o in reduced if results.facts(o).get("kind") in ("figure", "table")], "full"
     return shown, [], "full"
 
 
-def _paired(reduced: list[dict], full: list[dict]) -> list[dict]:
-    """The full size's outputs, each verdict after the same claim's verdict at reduced size; one box where both agree."""
+def _paired(shown: list[dict], other: list[dict]) -> list[dict]:
+    """Outputs of one size; each verdict in one box for both, each sentence after the other size's where they differ."""
     out = []
-    for o in full:
+    for o in shown:
         f = results.facts(o)
-        twin = next((r for r in reduced if f.get("kind") in BOTH and results.facts(r).get("kind") == f["kind"]
+        twin = next((r for r in other if results.facts(r).get("kind") == f.get("kind") in BOTH
                      and results.facts(r)["id"] == f["id"]), None)
-        if twin is not None and twin["data"]["text/plain"] == o["data"]["text/plain"]:
-            both = twin["data"]["text/html"].replace(">reduced size<", ">reduced and full size<")
-            out.append({**twin, "data": {**twin["data"], "text/html": both}})
+        if f.get("kind") == "verdict":
+            sides = {results.facts(x)["size"]: results.facts(x) for x in (twin, o) if x is not None}
+            out.append({**o, "data": {**o["data"], "text/html": ledger.verdict_box(sides)}})
         else:
-            out += [twin, o] if twin is not None else [o]
+            out += [twin, o] if twin is not None and twin["data"]["text/plain"] != o["data"]["text/plain"] else [o]
     return out
 
 

@@ -62,6 +62,23 @@ def test_counts_are_said_as_a_person_would():
     assert set(ledger.SAID) == {*ledger.VERDICTS, *assertions.VERDICTS}
 
 
+def test_a_verdict_is_one_line_for_both_sizes_with_the_number_that_made_it():
+    def side(verdict, *said):
+        return {"id": "C1", "statement": "it $x$", "criterion": "a above 0", "null": "owed", "verdict": verdict, "said": said}
+
+    def line(box):
+        return re.sub(r"<[^>]+>", "", box.partition("<details")[0])
+    both = ledger.verdict_box({"reduced": side("holds", "a = 1 (99.9 % interval 0 to 2, n = 8)"),
+                               "full": side("holds", "a = 3 (99.9 % interval 2 to 4, n = 9)")})
+    assert line(both) == r"C1 holds reduced and full it \(x\) a = 3"
+    assert both.count("99.9 % interval") == 2 and "Criterion: a above 0." in both and "null: owed" in both
+    differ = ledger.verdict_box({"reduced": side("pending(full)"),
+                                 "full": side("fails", "p holds (a = 1)", "q fails (b = 2)")})
+    assert line(differ) == r"C1 fails full pending(full) reduced it \(x\) q fails (b = 2)"
+    for box in (both, differ, ledger.verdict_box({"reduced": side("holds", "a = 1")})):
+        assert 'id="verdict-C1-reduced"' in box and 'id="verdict-C1-full"' in box
+
+
 def test_the_front_page_has_a_card_a_chapter_and_a_square_an_assertion(tmp_path, monkeypatch):
     monkeypatch.setenv("BOOK_STORE", str(tmp_path))  # the ledger decides; pictures are left out where nothing has run
     found = ledger.collect()
