@@ -127,3 +127,23 @@ def ray_cluster():
 def _on_ray(slug: str, sizes: tuple[str, ...]) -> list[str]:
     ray = ray_cluster()
     return ray.get(ray.remote(num_cpus=1, num_gpus=0)(job).remote(slug, sizes))
+
+
+def table(pages: list[Page]) -> str:
+    """One row a chapter and size: claims by verdict, core-seconds, peak memory."""
+    head = ["chapter", "size", "holds", "fails", "partial", "undecided", "pending", "seconds", "peak MB"]
+    rows = [head]
+    for p in pages:
+        for size in results.SIZES:
+            found = results.find(p, size)
+            if found is None:
+                continue
+            s = found.summary
+            verdicts = [c["verdict"] for c in s["claims"]]
+            counts = [sum(v == w for v in verdicts) for w in ("holds", "fails", "partial", "undecided")]
+            pending = sum(v.startswith("pending") for v in verdicts)
+            rows.append([p.slug, size, *map(str, counts), str(pending), f"{s['run']['core_seconds']:.0f}",
+                         str(s["run"]["peak_mb"])])
+    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
+    return "\n".join("  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths)))
+                     for r in rows)
