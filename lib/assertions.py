@@ -76,9 +76,14 @@ def number(a: A, claims: Mapping[str, dict]) -> str:
     """What the first decided claim of an assertion measured or proved, in one phrase with its id."""
     for c in sorted((claims[i] for i in a.claims if i in claims), key=lambda c: not _measures(c)):
         if c["verdict"] in ("holds", "fails", "partial") and c["said"]:
-            said = next((s for s in c["said"] if " = " in s), c["said"][0])
-            return f"{c['id']}: {re.sub(r' [(][0-9.]+ % interval [^()]*[)]', '', said)}"
+            return f"{c['id']}: {phrase(c['said'])}"
     return f"open, {a.open}" if a.open else "not decided"
+
+
+def phrase(said: list[str]) -> str:
+    """Of what a claim says, the first number without its interval; else the first that is said; else nothing."""
+    first = next((s for s in said if " = " in s), said[0] if said else "")
+    return re.sub(r" [(][0-9.]+ % interval [^()]*[)]", "", first)
 
 
 def _measures(c: dict) -> bool:

@@ -57,5 +57,5 @@ def test_each_chapter_declares_assertions_that_its_claims_decide(slug):
     Assertions(tuple(found)).check(ids)
     for a, row in zip(found, entry["assertions"], strict=True):
         assert row["verdict"] in assertions.VERDICTS and (row["verdict"] == "open") >= bool(a.open)
-    table = ledger.assertion_table(entry)
+    table = ledger.assertion_table([entry])
     assert all(f'<th scope="row">{a.id}</th>' in table for a in found)

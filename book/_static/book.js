@@ -1,5 +1,5 @@
 /* Interactive figures without a kernel: range controls choose among results computed before; Plotly is loaded from
-   the book itself, and only on pages that have such a figure. */
+   the book itself, when a reader comes near such a figure. Before a page is printed its folds open, and close after. */
 (() => {
   const here = document.currentScript.src;
   const plotly = new URL("../vendor/plotly.min.js", here).href;
@@ -52,9 +52,35 @@
     figure.dataset.ready = "true";
   }
 
+  // folds that were closed open on paper; pictures that nobody scrolled to are loaded
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    for (const image of document.querySelectorAll("img[loading='lazy']")) image.loading = "eager";
+    opened = [...document.querySelectorAll("main details:not([open])")];
+    for (const fold of opened) fold.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const fold of opened) fold.open = false;
+  });
+
   document.addEventListener("DOMContentLoaded", () => {
-    for (const figure of document.querySelectorAll("figure.book-plotly")) {
-      enliven(figure).catch((e) => console.error("interactive figure", figure.id, e));
+    // Plotly weighs more than all else on a page: it is loaded when a figure that needs it comes near the screen
+    const near = new IntersectionObserver((seen) => {
+      for (const { target, isIntersecting } of seen) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        enliven(target).catch((e) => console.error("interactive figure", target.id, e));
+      }
+    }, { rootMargin: "1500px" });
+    for (const figure of document.querySelectorAll("figure.book-plotly")) near.observe(figure);
+    // Sphinx finds pages by words; the ledger finds the very claims
+    const results = document.getElementById("search-results"), query = new URLSearchParams(location.search).get("q");
+    if (results && query) {
+      const link = document.createElement("a"), line = document.createElement("p");
+      link.href = `${new URL("../book/ledger.html", here).href}#${new URLSearchParams({ words: query })}`;
+      link.textContent = `Assertions and claims that say \u201c${query}\u201d`;
+      line.append(link);
+      results.before(line);
     }
     for (const region of document.querySelectorAll(".derivation, .book-table:not([tabindex])")) {
       if (region.scrollWidth > region.clientWidth) {

@@ -1,6 +1,7 @@
 """The ledger: every assertion and claim of the book with its verdict, from references, records and pages as text."""
 
 import html
+from collections.abc import Callable
 
 from lib import assertions
 from lib.book import reference, results
@@ -9,6 +10,12 @@ from lib.claims import slug
 from lib.words import inline
 
 VERDICTS = ("holds", "fails", "partial", "undecided", "pending(full)", "pending(hub)")
+SAID = {  # verdicts of claims, then of assertions, in the order in which they are told: of one, of several
+    "holds": ("holds", "hold"), "fails": ("fails", "fail"), "partial": ("holds in part", "hold in part"),
+    "undecided": ("is undecided", "are undecided"), "pending(full)": ("waits for the full size", "wait for the full size"),
+    "pending(hub)": ("waits for data from a hub", "wait for data from a hub"),
+    "upheld": ("is upheld", "are upheld"), "refuted": ("is refuted", "are refuted"),
+    "in part": ("is upheld in part", "are upheld in part"), "open": ("is open", "are open")}
 
 
 def collect(pages: list[Page] | None = None, built: bool = False) -> dict:
@@ -75,20 +82,25 @@ def _side(c: dict | None) -> dict | None:
     return None if c is None else {k: c[k] for k in ("verdict", "measured", "said", "alpha")}
 
 
+def in_words(verdicts: list[str]) -> str:
+    """Counts of verdicts as a person would say them: "17 hold, 1 fails, 3 wait for the full size"."""
+    return ", ".join(f"{n} {SAID[v][n > 1]}" for v in SAID if (n := verdicts.count(v)))
+
+
+def verdicts(claims: list[dict], size: str) -> list[str]:
+    """Verdicts of claims at a size; a claim without any waits for the full size."""
+    return [c[size]["verdict"] if c[size] else "pending(full)" for c in claims]
+
+
 def headline(ledger: dict) -> str:
     """Counts by verdict, assertions first, pending included, in a few sentences."""
     said = [a["verdict"] for ch in ledger["chapters"] for a in ch["assertions"]]
-    counts = ", ".join(f"{said.count(v)} {v}" for v in assertions.VERDICTS if v in said)
-    paper = f"{_count(len(said), 'assertion')} of the papers: {counts}. " if said else ""
+    paper = f"Of {_count(len(said), 'assertion')} of the papers {in_words(said)}. " if said else ""
     claims = [c for ch in ledger["chapters"] for c in ch["claims"]]
-    words = []
-    for size in results.SIZES:
-        verdicts = [c[size]["verdict"] if c[size] else "pending(full)" for c in claims]
-        counts = [f"{sum(v == w for v in verdicts)} {w}" for w in VERDICTS if w in verdicts]
-        words.append(f"{size} size: {', '.join(counts)}")
+    words = [f"at {size} size {in_words(verdicts(claims, size))}" for size in results.SIZES]
     wrong = sum(c[s]["alpha"] for c in claims for s in results.SIZES if c[s])
     owed = sum(c["null"] == "owed" for c in claims)
-    return (f"{paper}{_count(len(claims), 'claim')} in {_count(len(ledger['chapters']), 'chapter')}. {'; '.join(words)}. "
+    return (f"{paper}Of {_count(len(claims), 'claim')} in {_count(len(ledger['chapters']), 'chapter')}, {'; '.join(words)}. "
             f"{_count(owed, 'claim')} {'owes' if owed == 1 else 'owe'} a null. "
             f"Expected number of wrong statistical verdicts: {wrong:.2g}.")
 
@@ -101,23 +113,49 @@ def badge(side: dict | None, stale: bool = False) -> str:
     """A verdict as a badge of HTML; its words say what its colour says."""
     verdict = side["verdict"] if side else "pending(full)"
     text = verdict + (", stale" if stale else "")
-    style = {"upheld": "holds", "refuted": "fails", "in part": "partial", "open": "undecided"}.get(verdict, slug(verdict))
-    return f'<span class="book-badge book-{style}">{html.escape(text)}</span>'
+    return f'<span class="book-badge {style(verdict)}">{html.escape(text)}</span>'
 
 
-def assertion_table(chapter: dict, prefix: str = "") -> str:
-    """Assertions of one chapter with verdict, one number and links to the claims that decide, as HTML."""
+def style(verdict: str) -> str:
+    """The style of a verdict's colours."""
+    same = {"upheld": "holds", "refuted": "fails", "in part": "partial", "open": "undecided"}
+    return f"book-{same.get(verdict, slug(verdict))}"
+
+
+def assertion_table(chapters: list[dict], prefix: Callable[[dict], str] = lambda chapter: "") -> str:
+    """Assertions of chapters with verdict, one number and links to the claims that decide, as HTML.
+
+    ``prefix`` gives the page that a chapter's links lead to; without it they stay on the page, and no chapter is named.
+    """
     rows = []
-    for a in chapter["assertions"]:
-        links = ", ".join(f'<a href="{prefix}#verdict-{c}-reduced">{c}</a>' for c in a["claims"])
-        scale = f"<br><small>paper: {inline(a['scale'][0])}; here: {inline(a['scale'][1])}</small>" if a["scale"] else ""
-        rows.append(f'<tr><th scope="row">{a["id"]}</th><td>{inline(a["statement"])}'
-                    f'<br><small>{inline(a["source"])}</small>{scale}</td><td>{badge(a)}</td>'
-                    f'<td><small>{inline(a["number"])}</small></td><td>{links}</td></tr>')
-    return ('<div class="book-table book-ledger" tabindex="0" role="region" aria-label="Assertions and verdicts"><table>'
-            '<thead><tr><th scope="col">assertion</th><th scope="col">what the paper says</th><th scope="col">verdict</th>'
-            '<th scope="col">measured here</th><th scope="col">claims</th></tr></thead>'
-            f'<tbody>{"".join(rows)}</tbody></table></div>')
+    for ch in chapters:
+        kinds = {c["id"]: c["evidence"] for c in ch["claims"]}
+        for a in ch["assertions"]:
+            links = ", ".join(f'<a href="{prefix(ch)}#verdict-{c}-reduced">{c}</a>' for c in a["claims"])
+            scale = f"<br><small>paper: {inline(a['scale'][0])}; here: {inline(a['scale'][1])}</small>" if a["scale"] else ""
+            facts = _facts(ch, [k for c in a["claims"] for k in kinds.get(c, [])], {**{s: a[s] for s in results.SIZES},
+                                                                                  "best": a["verdict"]})
+            rows.append(f'<tr {facts}><th scope="row">{a["id"]}{_where(ch, prefix(ch))}</th><td>{inline(a["statement"])}'
+                        f'<br><small>{inline(a["source"])}</small>{scale}</td><td>{badge(a)}</td>'
+                        f'<td data-label="measured here"><small>{inline(a["number"])}</small></td>'
+                        f'<td data-label="claims">{links}</td></tr>')
+    return _table("Assertions and verdicts", ["assertion", "what the paper says", "verdict", "measured here", "claims"], rows)
+
+
+def _facts(chapter: dict, kinds: list[str], verdicts: dict[str, str]) -> str:
+    """What the ledger page filters and sorts a row by, as attributes."""
+    said = " ".join(f'data-{size}="{html.escape(v)}"' for size, v in verdicts.items())
+    return f'data-chapter="{chapter["slug"]}" data-kinds="{", ".join(dict.fromkeys(kinds))}" {said}'
+
+
+def _where(chapter: dict, prefix: str) -> str:
+    return f"<br><small>{chapter['slug']}</small>" if prefix else ""
+
+
+def _table(label: str, head: list[str], rows: list[str]) -> str:
+    heads = "".join(f'<th scope="col">{h}</th>' for h in head)
+    return (f'<div class="book-table book-ledger" tabindex="0" role="region" aria-label="{label}"><table>'
+            f'<thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
 
 
 def null_words(null: dict | str) -> str:
@@ -128,21 +166,44 @@ def null_words(null: dict | str) -> str:
     return f"null, {null['what']}: {said + ', ' + null['verdict'] if said else 'pending'}"
 
 
-def table(chapter: dict, prefix: str = "") -> str:
-    """Claims of one chapter with both verdicts, as HTML; ``prefix`` is the page that the links lead to."""
+def table(chapters: list[dict], prefix: Callable[[dict], str] = lambda chapter: "") -> str:
+    """Claims of chapters with both verdicts, criterion and null behind a fold, as HTML; ``prefix`` as for assertions."""
     rows = []
-    for c in chapter["claims"]:
-        stale = bool(c["full"] and c["full"]["stale"])
-        link = f"{prefix}#verdict-{c['id']}-reduced"
-        reason = f'<br><small>Rule changed: {inline(c["rules"][-1][1])}</small>' if len(c["rules"]) > 1 else ""
-        rows.append(f'<tr><th scope="row"><a href="{link}">{c["id"]}</a></th><td>{inline(c["statement"])}'
-                    f'<br><small>{inline(c["source"])}; {", ".join(c["evidence"])}</small></td>'
-                    f'<td>{badge(c["reduced"])}</td><td>{badge(c["full"], stale)}</td>'
-                    f'<td><small>{inline(c["criterion"])}</small>{reason}<br><small>{inline(null_words(c["null"]))}</small></td></tr>')
-    return ('<div class="book-table book-ledger" tabindex="0" role="region" aria-label="Claims and verdicts"><table>'
-            '<thead><tr><th scope="col">claim</th>'
-            '<th scope="col">statement</th><th scope="col">reduced</th><th scope="col">full</th>'
-            f'<th scope="col">criterion</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
+    for ch in chapters:
+        for c in ch["claims"]:
+            stale = bool(c["full"] and c["full"]["stale"])
+            reason = f'<p>Rule changed: {inline(c["rules"][-1][1])}</p>' if len(c["rules"]) > 1 else ""
+            facts = _facts(ch, c["evidence"], {size: verdicts([c], size)[0] for size in results.SIZES})
+            rows.append(f'<tr {facts}><th scope="row"><a href="{prefix(ch)}#verdict-{c["id"]}-reduced">{c["id"]}</a>'
+                        f'{_where(ch, prefix(ch))}</th><td>{inline(c["statement"])}'
+                        f'<br><small>{inline(c["source"])}; {", ".join(c["evidence"])}</small>'
+                        f'<details class="book-why"><summary>criterion and null</summary><p>{inline(c["criterion"])}</p>'
+                        f'{reason}<p>{inline(null_words(c["null"]))}</p></details></td>'
+                        f'<td data-label="reduced">{badge(c["reduced"])}</td>'
+                        f'<td data-label="full">{badge(c["full"], stale)}</td></tr>')
+    return _table("Claims and verdicts", ["claim", "statement", "reduced", "full"], rows)
+
+
+def verdict_box(sides: dict[str, dict]) -> str:
+    """A claim where it is judged, in one line for all sizes: badges, sentence, one number; the rest behind a fold.
+
+    ``sides`` maps a size to the record of the claim there. Links to ``verdict-<id>-<size>`` lead here.
+    """
+    order = [size for size in reversed(results.SIZES) if size in sides]
+    best = _best({size: sides.get(size) for size in results.SIZES})
+    id, verdict = best["id"], best["verdict"]
+    alike = [size for size in results.SIZES if size in sides and sides[size]["verdict"] == verdict]
+    others = "".join(f' {badge(sides[size])} <span class="book-size">{size}</span>' for size in order if size not in alike)
+    anchors = "".join(f'<span id="verdict-{id}-{size}"></span>' for size in results.SIZES)
+    numbers = "".join(f'<p>{size} size: {inline("; ".join(sides[size]["said"]) or sides[size]["verdict"])}.</p>'
+                      for size in order)
+    null = _null(sides.get("reduced"), sides.get("full"))
+    telling = [x for x in best["said"] if f" {verdict} (" in x] or best["said"]  # the part that made the verdict
+    return (f'<div class="book-verdict {style(verdict)}">{anchors}<p><span class="book-badge {style(verdict)}">{id} '
+            f'{html.escape(verdict)}</span> <span class="book-size">{" and ".join(alike)}</span>{others} '
+            f'{inline(best["statement"])} <span class="book-numbers">{inline(assertions.phrase(telling))}</span></p>'
+            f'<details class="book-why"><summary>numbers, criterion and null</summary>{numbers}'
+            f'<p>Criterion: {inline(best["criterion"])}.</p><p>{inline(null_words(null))}</p></details></div>')
 
 
 def by_evidence(ledger: dict) -> str:
@@ -160,12 +221,10 @@ def by_evidence(ledger: dict) -> str:
 
 
 def markdown(ledger: dict, up: str = "../") -> str:
-    """The body of the ledger page."""
-    parts = [headline(ledger), "", by_evidence(ledger), ""]
-    for ch in ledger["chapters"]:
-        page = ch["page"].removeprefix("book/")
-        parts += [f"## [{ch['title']}]({page})", ""]
-        if ch["assertions"]:
-            parts += [assertion_table(ch, page.removesuffix(".md") + ".html"), ""]
-        parts += [table(ch, page.removesuffix(".md") + ".html"), ""]
-    return "\n".join(parts)
+    """The body of the ledger page: all rows stand in it, and the script beside it adds filters."""
+    def page(ch: dict) -> str:
+        return ch["page"].removeprefix("book/").removesuffix(".md") + ".html"
+    chapters = ledger["chapters"]
+    filters = f'<div id="book-filter"></div><script src="{up}_static/ledger.js" defer></script>'
+    return "\n".join([headline(ledger), "", filters, "", "## Assertions", "", assertion_table(chapters, page), "",
+                      "## Claims", "", table(chapters, page), "", "## Evidence", "", by_evidence(ledger), ""])

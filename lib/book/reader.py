@@ -8,17 +8,19 @@ import atexit
 import copy
 import functools
 import html
+import re
 import sys
 from pathlib import Path
 
 from lib import paths
-from lib.assertions import VERDICTS
-from lib.book import ledger, reference, results, runner
+from lib.book import front, ledger, reference, results, runner
 from lib.book.pages import Page, chapters, checked, is_chapter
 from lib.errors import BookError
 from lib.evidence import digest
 
 BOTH = ("verdict", "say")
+SETUP = ("imports", "parameters", "run")  # names of the cells that set a page up
+FOLD = {"book": "fold"}  # metadata of a cell that is no part of the page
 executed: dict = {}  # notebooks to download, by the path of the page that was read in this process
 _last_words: list[str] = []
 
@@ -65,17 +67,7 @@ def fill(text: str) -> str:
     if "<!-- ledger -->" in text:
         text = text.replace("<!-- ledger -->", ledger.markdown(ledger.collect(built=True)))
     if "<!-- chapters -->" in text:
-        found = ledger.collect(built=True)
-        rows = []
-        for ch in found["chapters"]:
-            verdicts = [c["reduced"]["verdict"] for c in ch["claims"] if c["reduced"]]
-            counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ledger.VERDICTS if v in verdicts)
-            said = [a["verdict"] for a in ch["assertions"]]
-            paper = ", ".join(f"{said.count(v)} {v}" for v in VERDICTS if v in said)
-            paper = f"{len(said)} assertions of the paper, {paper}; " if said else ""
-            rows.append(f"- [{ch['title']}]({ch['page'].removeprefix('book/')}): {paper}{len(ch['claims'])} claims; "
-                        f"at reduced size {counts}.")
-        text = text.replace("<!-- chapters -->", "\n".join([ledger.headline(found), "", *rows]))
+        text = text.replace("<!-- chapters -->", front.markup(ledger.collect(built=True)))
     return text
 
 
@@ -107,10 +99,10 @@ def joined(page: Page):
         shown, folded, size = choose(reduced, full)
         if "assertions" in _kinds(shown):
             text = "\n".join(f"{a['id']} {a['verdict']}: {a['statement']}" for a in claims["assertions"])
-            shown = [_html(ledger.assertion_table(claims), text)]
+            shown = [_html(ledger.assertion_table([claims]), text)]
         if "claims" in _kinds(shown):
             text = ledger.headline({"chapters": [claims]})
-            shown = [_html(f"<p>{html.escape(text)}</p>" + ledger.table(claims), text)]
+            shown = [_html(f"<p>{html.escape(text)}</p>" + ledger.table([claims]), text)]
         beside = []
         if _figure(shown):
             _caption(cell, shown, size)
@@ -124,32 +116,43 @@ def joined(page: Page):
             cells.append(_unnamed(folded, "# the same figure at the other size", ["remove-input", "hide-output"],
                                   {"code_prompt_show": "Show the figure at reduced size",
                                    "code_prompt_hide": "Hide it", "image": {"alt": f"Reduced size: {alt}"}}))
-    notebook.cells = cells
+    notebook.cells = _folded(cells)
     return notebook
+
+
+def _folded(cells: list) -> list:
+    """The cells with those that only set the page up behind one line; none is moved."""
+    import nbformat
+    at = [i for i, c in enumerate(cells) if c.cell_type == "code" and c.metadata.get("name") in SETUP]
+    if not at or any(c.cell_type == "markdown" and re.search(r"^#+ ", c.source, re.M) for c in cells[at[0]:at[-1]]):
+        return cells
+    opens, closes = (nbformat.v4.new_markdown_cell(x, metadata=dict(FOLD)) for x in
+                     ('<details class="book-setup"><summary>How this page runs</summary>', "</details>"))
+    return [*cells[:at[0]], opens, *cells[at[0]:at[-1] + 1], closes, *cells[at[-1] + 1:]]
 
 
 def choose(reduced: list[dict], full: list[dict]) -> tuple[list[dict], list[dict], str]:
     """Outputs to show, the other size's figure to fold away, and the size of the figure that is shown."""
     if "pending" in _kinds(full) or not full:
-        return reduced + [o for o in full if results.facts(o).get("kind") == "pending"], [], "reduced"
-    shown = _paired([o for o in reduced if results.facts(o).get("kind") in BOTH], full)
+        return _paired(reduced, []) + [o for o in full if results.facts(o).get("kind") == "pending"], [], "reduced"
+    shown = _paired(full, reduced)
     if reduced and (_figure(full) or "interactive" in _kinds(full)):
         return shown, [o for o in reduced if results.facts(o).get("kind") in ("figure", "table")], "full"
     return shown, [], "full"
 
 
-def _paired(reduced: list[dict], full: list[dict]) -> list[dict]:
-    """The full size's outputs, each verdict after the same claim's verdict at reduced size; one box where both agree."""
+def _paired(shown: list[dict], other: list[dict]) -> list[dict]:
+    """Outputs of one size; each verdict in one box for both, each sentence after the other size's where they differ."""
     out = []
-    for o in full:
+    for o in shown:
         f = results.facts(o)
-        twin = next((r for r in reduced if f.get("kind") in BOTH and results.facts(r).get("kind") == f["kind"]
+        twin = next((r for r in other if results.facts(r).get("kind") == f.get("kind") in BOTH
                      and results.facts(r)["id"] == f["id"]), None)
-        if twin is not None and twin["data"]["text/plain"] == o["data"]["text/plain"]:
-            both = twin["data"]["text/html"].replace(">reduced size<", ">reduced and full size<")
-            out.append({**twin, "data": {**twin["data"], "text/html": both}})
+        if f.get("kind") == "verdict":
+            sides = {results.facts(x)["size"]: results.facts(x) for x in (twin, o) if x is not None}
+            out.append({**o, "data": {**o["data"], "text/html": ledger.verdict_box(sides)}})
         else:
-            out += [twin, o] if twin is not None else [o]
+            out += [twin, o] if twin is not None and twin["data"]["text/plain"] != o["data"]["text/plain"] else [o]
     return out
 
 
@@ -184,7 +187,7 @@ def _named_only(notebook):
     """A joined notebook as readers download it: named code cells and prose only."""
     out = copy.copy(notebook)
     out.metadata = {k: v for k, v in notebook.metadata.items() if k != "source_map"}
-    out.cells = [c for c in notebook.cells if c.cell_type != "code" or c.metadata.get("name")]
+    out.cells = [c for c in notebook.cells if (c.metadata.get("name") if c.cell_type == "code" else c.metadata != FOLD)]
     return out
 
 

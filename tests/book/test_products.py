@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.book import deep, ledger, scaffold, teach
+from lib import assertions
+from lib.book import deep, front, ledger, reader, scaffold, teach
 from lib.book.pages import chapters
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +50,62 @@ def test_the_headline_counts_pending_and_assertions():
     claims = [{"reduced": {"verdict": "holds", "alpha": 0.001}, "full": None, "null": "owed"}]
     found = {"chapters": [{"claims": claims, "assertions": [{"verdict": "open"}]}]}
     assert ledger.headline(found) == (
-        "1 assertion of the papers: 1 open. 1 claim in 1 chapter. reduced size: 1 holds; full size: 1 pending(full). "
+        "Of 1 assertion of the papers 1 is open. Of 1 claim in 1 chapter, at reduced size 1 holds; at full size 1 waits for "
+        "the full size. "
         "1 claim owes a null. Expected number of wrong statistical verdicts: 0.001.")
+
+
+def test_counts_are_said_as_a_person_would():
+    said = ["pending(full)"] * 3 + ["fails"] + ["holds"] * 17
+    assert ledger.in_words(said) == "17 hold, 1 fails, 3 wait for the full size"
+    assert ledger.in_words(["open", "in part", "upheld", "upheld"]) == "2 are upheld, 1 is upheld in part, 1 is open"
+    assert set(ledger.SAID) == {*ledger.VERDICTS, *assertions.VERDICTS}
+
+
+def test_a_verdict_is_one_line_for_both_sizes_with_the_number_that_made_it():
+    def side(verdict, *said):
+        return {"id": "C1", "statement": "it $x$", "criterion": "a above 0", "null": "owed", "verdict": verdict, "said": said}
+
+    def line(box):
+        return re.sub(r"<[^>]+>", "", box.partition("<details")[0])
+    both = ledger.verdict_box({"reduced": side("holds", "a = 1 (99.9 % interval 0 to 2, n = 8)"),
+                               "full": side("holds", "a = 3 (99.9 % interval 2 to 4, n = 9)")})
+    assert line(both) == r"C1 holds reduced and full it \(x\) a = 3"
+    assert both.count("99.9 % interval") == 2 and "Criterion: a above 0." in both and "null: owed" in both
+    differ = ledger.verdict_box({"reduced": side("pending(full)"),
+                                 "full": side("fails", "p holds (a = 1)", "q fails (b = 2)")})
+    assert line(differ) == r"C1 fails full pending(full) reduced it \(x\) q fails (b = 2)"
+    for box in (both, differ, ledger.verdict_box({"reduced": side("holds", "a = 1")})):
+        assert 'id="verdict-C1-reduced"' in box and 'id="verdict-C1-full"' in box
+
+
+def test_the_front_page_has_a_card_a_chapter_and_a_square_an_assertion(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_STORE", str(tmp_path))  # the ledger decides; pictures are left out where nothing has run
+    found = ledger.collect()
+    text = front.markup(found)
+    cards = text.split('<div class="book-card">')[1:]
+    assert len(cards) == len(SLUGS) and text.count("book-square book-badge") == \
+        sum(len(ch["assertions"]) for ch in found["chapters"]) + len(front.MARKS)
+    for chapter, page, card in zip(found["chapters"], chapters(), cards, strict=True):
+        assert page.relative.removeprefix("book/").removesuffix(".md") + ".html" in card and front.paper(page) in card
+        assert len(front.paper(page)) > 9 and ledger.in_words(ledger.verdicts(chapter["claims"], "reduced")) in card
+    assert ledger.headline(found).partition(".")[0] in text and "\n\n" not in text
+
+
+def test_the_set_up_stands_behind_one_line_that_is_not_downloaded(mini, edit):
+    import jupytext
+
+    def folded():
+        notebook = jupytext.reads(chapters()[0].text, fmt="md:myst")
+        notebook.cells = reader._folded(notebook.cells)
+        return notebook, [c.metadata.get("name") or c.source for c in notebook.cells]
+    opens, closes = '<details class="book-setup"><summary>How this page runs</summary>', "</details>"
+    notebook, cells = folded()
+    assert cells[cells.index(opens):cells.index(closes) + 1] == [opens, "imports", "parameters", "run", closes]
+    given = [c.metadata.get("name") or c.source for c in reader._named_only(notebook).cells]
+    assert given == [c for c in cells if c not in (opens, closes)]
+    edit("```{code-cell} ipython3\n:name: run", "## A heading that no fold may hide\n\n```{code-cell} ipython3\n:name: run")
+    assert opens not in folded()[1]
 
 
 def test_course_packs(tmp_path, monkeypatch):
@@ -109,9 +164,10 @@ def test_the_plain_pipe_of_jupytext_and_papermill(slug, tmp_path):
 
 def test_plain_jupyter_book_and_a_prose_edit_executes_nothing(mini):
     """``jupyter-book build .`` on a clean tree runs what is missing; then only pages whose joined result changed are read."""
-    for name in ("_config.yml", "book/_static", "book/references.bib", "book/index.md", "book/ledger.md"):
+    for name in ("_config.yml", "book/_static", "book/references.bib", "book/ledger.md"):
         target = mini / name
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, target)
+    (mini / "book" / "index.md").write_text("# A mini book\n\n<!-- chapters -->\n")
     toc = "format: jb-book\nroot: book/index\nchapters:\n- file: book/part/mini\n- file: book/ledger\n"
     (mini / "_toc.yml").write_text(toc)
     command = ["jupyter-book", "build", ".", "-W", "-n", "--keep-going"]
@@ -120,6 +176,7 @@ def test_plain_jupyter_book_and_a_prose_edit_executes_nothing(mini):
         return subprocess.run(command, cwd=mini, env=environment(BOOK_ROOT=str(mini)), capture_output=True, text=True)
     first = build()
     assert first.returncode == 0 and "2 of 2 chapter results" in first.stdout, first.stdout + first.stderr
+    assert 'class="book-thumb"' in (mini / "_build/html/book/index.html").read_text()
     page = mini / "book" / "part" / "mini.md"
     page.write_text(page.read_text().replace("The experiment draws normal numbers.", "Other prose."))
     second = build()

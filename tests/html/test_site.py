@@ -21,9 +21,10 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 PAGES = [p.relative.removesuffix(".md") + ".html" for p in chapters()]
 ALL = [*PAGES, "book/index.html", "book/how-to-read.html", "book/notation.html", "book/ledger.html",
        "book/instruments.html", "book/bibliography.html"]
-NOISE = ("Got invalid theme mode", "THEBE_JS_URL")  # the theme's own, harmless
+NOISE = ("Got invalid theme mode",)  # the theme's own, harmless
 EXCEPTIONS = {"book/bibliography.html": {"aria-required-children", "aria-allowed-role", "aria-deprecated-role"}}  # docutils
 
+ROWS = ".book-ledger tbody tr"  # of the ledger page
 NEEDED = bool(os.environ.get("CI"))  # where CI runs, a missing browser is a failure
 pytestmark = pytest.mark.skipif(CHROMIUM is None and not NEEDED, reason="no Chromium: install it or set CHROMIUM")
 
@@ -49,16 +50,18 @@ def browser():
 class Visit:
     """A page opened from disk with the network off; remembers what the browser complained of."""
 
-    def __init__(self, browser, site, address):
-        self.context = browser.new_context(offline=True, viewport={"width": 1400, "height": 1000})
+    def __init__(self, browser, site, address, **options):
+        self.context = browser.new_context(offline=True, viewport={"width": 1400, "height": 1000}, **options)
         self.page, self.errors, self.outside = self.context.new_page(), [], []
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.on("requestfailed", lambda r: self.errors.append(f"failed: {r.url}"))
         self.page.on("request", lambda r: self.outside.append(r.url)
                      if not r.url.startswith(("file:", "data:", "blob:")) else None)
-        name, _, query = address.partition("?")
-        self.page.goto((site / name).as_uri() + (f"?{query}" if query else ""))
+        name, mark, rest = re.fullmatch(r"([^?#]*)([?#]?)(.*)", address).groups()
+        self.page.goto((site / name).as_uri() + mark + rest)
+        if options.get("java_script_enabled") is False:
+            return
         self.page.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.promise)")
         self.page.evaluate("() => window.MathJax && MathJax.startup.promise")
 
@@ -114,6 +117,9 @@ def mathematics(page):
 
 def pictures(page, chapter):
     """Pictures that are missing or do not say what they show."""
+    # those below the screen are lazy: ask for them, and wait until each has come or failed
+    page.evaluate("() => Promise.all([...document.querySelectorAll('main img')].map(i => { i.loading = 'eager'; "
+                  "return i.decode().catch(() => 0); })).then(() => 0)")
     found = page.evaluate("() => [...document.querySelectorAll('main img')].map(i => [i.alt, i.complete && "
                           "i.naturalWidth > 0, i.src.slice(-80)])")
     said = [f"the picture {src} has no alt text" for alt, _, src in found if not alt.strip()]
@@ -126,6 +132,7 @@ def pictures(page, chapter):
 
 def figure(page):
     """What does not move, or does not speak, in the interactive figure under keyboard and mouse."""
+    page.locator("figure.book-plotly").first.scroll_into_view_if_needed()  # it wakes when a reader comes near
     found = page.locator("figure.book-plotly[data-ready]").first
     found.wait_for(timeout=20_000)
     words, wrong = found.locator(".book-describe"), []
@@ -234,6 +241,98 @@ def test_search_works_from_disk(browser, site):
         v.page.wait_for_selector("#search-results li", timeout=15_000)
         assert v.page.locator("#search-results li").count() >= 1, "the search finds nothing; is searchindex.js there?"
         assert not v.outside, f"the search asks the network for {v.outside}; serve it from the book itself"
+
+
+def test_search_finds_a_symbol_by_its_name_and_claims_by_their_words(browser, site):
+    with Visit(browser, site, "search.html?q=weight+decay") as v:
+        row = v.page.locator("#search-results li a[href*='notation.html#symbol-']").first
+        row.wait_for(timeout=15_000)
+        row.click()
+        name = v.page.url.partition("#")[2]
+        assert "weight decay" in v.page.locator(f"tr[id='{name}']").inner_text()
+    with Visit(browser, site, "search.html?q=weight+decay") as v:
+        v.page.get_by_role("link", name="Assertions and claims that say").click()
+        v.page.wait_for_selector("#book-filter form")
+        found = v.page.locator(f"{ROWS}:visible").evaluate_all("rows => rows.map(r => r.textContent.toLowerCase())")
+        assert found and all("weight" in t and "decay" in t for t in found)
+
+
+def test_no_script_runs_that_the_page_did_not_come_with(browser, site):
+    with Visit(browser, site, PAGES[0]) as v:
+        for way in ("const s = document.createElement('script'); s.textContent = 'window.hit = 1'; document.head.append(s)",
+                    "document.body.setAttribute('onclick', 'window.hit = 1'); document.body.click()"):
+            v.page.evaluate(f"() => {{ {way}; }}")
+        assert v.page.evaluate("() => window.hit") is None
+        assert any("Content Security Policy" in e for e in v.errors)
+    bare = [f for f in site.rglob("*.html") if "<script" in f.read_text() and "_static" not in f.parts
+            and "Content-Security-Policy" not in f.read_text()]
+    assert not bare, f"{bare[0]} has no policy for its scripts"
+
+
+def test_plotly_is_loaded_by_who_comes_near_it(browser, site):
+    with Visit(browser, site, PAGES[0]) as v:
+        assert not v.page.evaluate("() => 'Plotly' in window")
+        v.page.locator("figure.book-plotly").first.scroll_into_view_if_needed()
+        v.page.wait_for_function("() => 'Plotly' in window", timeout=20_000)
+
+
+def test_a_chapter_prints_without_navigation_and_with_open_folds(browser, site):
+    with Visit(browser, site, PAGES[0]) as v:
+        folds = v.page.locator("main .book-why")
+        closed = folds.evaluate_all("x => x.filter(e => !e.open).length")
+        v.page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+        v.page.emulate_media(media="print")
+        assert closed and folds.evaluate_all("x => x.filter(e => !e.open).length") == 0
+        for way in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".prev-next-footer"):
+            assert not v.page.locator(f"{way}:visible").count(), f"{way} is printed"
+        v.page.set_viewport_size({"width": 690, "height": 1000})  # A4 less its margins
+        wide = v.page.locator("main pre, main .book-table").evaluate_all(
+            "x => x.filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.outerHTML.slice(0, 200))")
+        assert not wide, f"{len(wide)} blocks are cut on paper; the first is {wide[0]}"
+        v.page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
+        assert folds.evaluate_all("x => x.filter(e => !e.open).length") == closed
+
+
+def test_the_ledger_filters_by_keyboard_and_its_address_can_be_shared(browser, site):
+    with Visit(browser, site, "book/ledger.html") as v:
+        every = v.page.locator(ROWS).count()
+        assert v.page.locator(f"{ROWS}:visible").count() == every
+        order = v.page.locator(ROWS).evaluate_all("rows => rows.map(r => r.dataset.chapter + r.cells[0].textContent)")
+        verdict = v.page.locator("[name=verdict]")
+        verdict.focus()
+        v.page.keyboard.type("fails")  # a list of choices takes the first that begins with what is typed
+        chapter = v.page.locator(f"{ROWS}:visible").first.get_attribute("data-chapter")
+        v.page.locator("[name=chapter]").select_option(chapter)
+        found = v.page.locator(f"{ROWS}:visible").evaluate_all("rows => rows.map(r => ({...r.dataset}))")
+        assert found and len(found) < every and {r["chapter"] for r in found} == {chapter}
+        assert all("fails" in (r["reduced"], r["full"]) for r in found)
+        assert f"{len(found)} of" in v.page.locator("#book-filter [role=status]").inner_text()
+        shared = v.page.url
+        v.page.locator("[name=verdict]").select_option("")
+        v.page.locator("[name=chapter]").select_option("")
+        v.page.locator("[name=sort]").select_option("verdict")
+        sorted_ = v.page.locator(ROWS).evaluate_all("rows => rows.map(r => r.dataset.best).filter(Boolean)")
+        assert sorted_ == sorted(sorted_, key=list(dict.fromkeys(sorted_)).index) and len(set(sorted_)) > 1
+        v.page.locator("[name=sort]").select_option("")
+        assert order == v.page.locator(ROWS).evaluate_all("rows => rows.map(r => r.dataset.chapter + r.cells[0].textContent)")
+    with Visit(browser, site, "book/ledger.html#" + shared.partition("#")[2]) as v:
+        assert v.page.locator(f"{ROWS}:visible").count() == len(found)
+        assert v.page.locator("[name=chapter]").input_value() == chapter
+
+
+def test_the_ledger_shows_every_row_where_scripts_do_not_run(browser, site):
+    with Visit(browser, site, "book/ledger.html#verdict=fails", java_script_enabled=False) as v:
+        assert v.page.locator(f"{ROWS}:visible").count() == v.page.locator(ROWS).count() > 0
+        assert not v.page.locator("#book-filter select").count()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_table_of_claims_is_clipped(browser, site, width):
+    for address in (PAGES[0], "book/ledger.html"):
+        with Visit(browser, site, address) as v:
+            v.page.set_viewport_size({"width": width, "height": 1000})
+            wide = v.page.locator(".book-ledger").evaluate_all("x => x.map(e => e.scrollWidth - e.clientWidth)")
+            assert wide and max(wide) <= 1, f"{address}: a table is {max(wide)} px wider than its place at {width} px"
 
 
 @pytest.mark.parametrize("page", PAGES)
