@@ -678,7 +678,26 @@ INSTRUMENTS = {
     "autoregressive-trees": {"small Transformers": written_by_trees_peer},
 }
 
-CALLS = [(slug, call) for slug, calls in INSTRUMENTS.items() for call in calls]
+# What breaks on a GPU, and the line that mends it. No experiment that reaches these enters them all, so that `same`
+# cannot keep its record: they are mended when the chapter is recorded anew.
+EPISODES = "lib/papers/few_shot_collapse/episodes.py: labels, identities and rows of episodes on the device of `z`"
+UNMENDED = {
+    **{("few-shot-collapse", f"episodes, {head}"): EPISODES for head in ("centre", "ridge", "logistic")},
+    **{("few-shot-collapse", call): EPISODES for call in ("pairs", "certificate")},
+    ("token-weight-decay", "counts"): "lib/papers/token_weight_decay/ledger.py, report: `torch.as_tensor(counts).cpu()`",
+}
+
+CALLS = [
+    pytest.param(
+        slug,
+        call,
+        marks=[pytest.mark.xfail(strict=True, reason=UNMENDED[slug, call])]
+        if (slug, call) in UNMENDED
+        else [],
+    )
+    for slug, calls in INSTRUMENTS.items()
+    for call in calls
+]
 
 
 @pytest.mark.parametrize("slug, call", CALLS)

@@ -41,10 +41,10 @@ def ridge(flat: Tensor, support: Tensor, query: Tensor, strength: float = 1.0) -
     x, query = taken(flat, support.reshape(T, k * n)), taken(flat, query)
     mid = x.mean(1, keepdim=True)
     x, q = x - mid, query - mid
-    y = torch.eye(k, dtype=x.dtype, device=x.device).repeat_interleave(n, 0) - 1 / k
+    y = torch.eye(k, dtype=x.dtype).repeat_interleave(n, 0) - 1 / k
     gram = x @ x.transpose(1, 2)
     lam = strength * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-12
-    dual = torch.linalg.solve(gram + lam * torch.eye(k * n, dtype=x.dtype, device=x.device), y.expand(T, -1, -1))
+    dual = torch.linalg.solve(gram + lam * torch.eye(k * n, dtype=x.dtype), y.expand(T, -1, -1))
     return (q @ x.transpose(1, 2) @ dual).transpose(1, 2)
 
 
@@ -55,7 +55,7 @@ def logistic(flat: Tensor, support: Tensor, query: Tensor, strength: float = 0.1
     mid = x.mean(1, keepdim=True)
     scale = (x - mid).square().sum(2).mean(1).sqrt()[:, None, None] + 1e-12
     x, q = (x - mid) / scale, (query - mid) / scale
-    y = torch.eye(k, dtype=x.dtype, device=x.device).repeat_interleave(n, 0)
+    y = torch.eye(k, dtype=x.dtype).repeat_interleave(n, 0)
     w = x.new_zeros(T, x.shape[2], k)
     for _ in range(steps):
         w = w - (x.transpose(1, 2) @ ((x @ w).softmax(-1) - y) / n + strength * w)
@@ -93,15 +93,15 @@ def few_shot_error(features, labels=None, ways: int = 5, shots: int = 1, episode
         raise FeaturesError(f"episodes={episodes} gives no error to take a mean of; draw at least one.")
     z, gen = centred(z), generator or torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=gen)))
-    own = torch.arange(ways, device=z.device).repeat_interleave(queries)[None]
+    own = torch.arange(ways).repeat_interleave(queries)[None]
     wrong, size, flat = 0.0, max(1, BLOCK // (ways * (shots + queries) * max(p, m))), z.reshape(C * m, p)
     for first in range(0, episodes, size):
         T = min(size, episodes - first)
         chosen, rows = draw(C, m, ways, shots + queries, T, rng)
-        i = (chosen[..., None] * m + rows).to(z.device)
+        i = chosen[..., None] * m + rows
         score = HEADS[head](flat, i[:, :, :shots], i[:, :, shots:].reshape(T, ways * queries))
         right = score.gather(1, own.expand(T, 1, -1))
-        other = score.masked_fill(own == torch.arange(ways, device=z.device)[:, None], -torch.inf).amax(1, keepdim=True)
+        other = score.masked_fill(own == torch.arange(ways)[:, None], -torch.inf).amax(1, keepdim=True)
         wrong += T * float((~(right > other)).double().mean())
     return wrong / episodes
 
@@ -118,7 +118,7 @@ def pair_errors(z: Tensor, shots: int, gen: torch.Generator, repeats: int = 1) -
     C, m, p = z.shape
     total = z.new_zeros(C, C, dtype=torch.float64)
     for _ in range(repeats):
-        rows = torch.rand(C, m, generator=gen).argsort(1).to(z.device)
+        rows = torch.rand(C, m, generator=gen).argsort(1)
         s = torch.gather(z, 1, rows[..., None].expand(-1, -1, p))
         centre = s[:, :shots].mean(1)
         wrong = []
