@@ -174,6 +174,14 @@ def test_other_packages_and_another_lib_are_refused(book, edit, mini, monkeypatc
         same(chapter("mini"), ["E1"])
 
 
+def test_other_data_are_refused(book, edit):
+    edit("scale + SHIFT", "scale + 1.0 * SHIFT")
+    call = module.record.calls(chapter("mini"), ["E1"], "cpu")["E1"]
+    now = {"recipe": {**call.recipe.to_json(), "data": {"digits": "0" * 64}}, "texts": call.recipe.texts()}
+    with pytest.raises(SameError, match="^data set digits changed, which asks for other numbers; record again"):
+        module._changed(chapter("mini"), "E1", "0" * 40, {"stale": []}, now, False)
+
+
 def test_what_the_clock_says_is_left_aside(book, edit, recorded, mini):
     edit("import numpy as np\n", "import time\n\nimport numpy as np\n")
     edit('return {"x"', 'return {"seconds": [time.perf_counter() for s in seeds], "x"')
