@@ -73,8 +73,13 @@ def verdict(a: A, verdicts: Mapping[str, str]) -> str:
 
 
 def number(a: A, claims: Mapping[str, dict]) -> str:
-    """What the first decided claim of an assertion measured or proved, in one phrase with its id."""
-    for c in sorted((claims[i] for i in a.claims if i in claims), key=lambda c: not _measures(c)):
+    """What the first decided claim of an assertion measured or proved, in one phrase with its id.
+
+    Of a refuted assertion it is a claim that fails: no number stands beside a verdict that it does not carry.
+    """
+    mine = [claims[i] for i in a.claims if i in claims]
+    is_refuted = verdict(a, {c["id"]: c["verdict"] for c in mine}) == REFUTED
+    for c in sorted(mine, key=lambda c: (is_refuted and c["verdict"] != "fails", not _measures(c))):
         if c["verdict"] in ("holds", "fails", "partial") and c["said"]:
             return f"{c['id']}: {phrase(c['said'])}"
     return f"open, {a.open}" if a.open else "not decided"

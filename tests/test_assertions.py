@@ -46,6 +46,9 @@ def test_the_number_shown_is_measured_before_proved_and_without_its_interval():
     assert assertions.number(A("A1", "s", claims=["C1", "C2"]), claims) == "C2: x = 1.5"
     assert assertions.number(A("A1", "s", claims=["C1"]), claims) == "C1: d: symbolic"
     assert assertions.number(A("A1", "s", claims=["C3"]), claims) == "not decided"
+    claims |= {id: {"id": id, "verdict": v, "said": [f"y = {n}"]} for id, v, n in (("C4", "holds", 4), ("C5", "fails", 5))}
+    assert assertions.number(A("A1", "s", claims=["C4", "C5"]), claims) == "C4: y = 4"
+    assert assertions.number(A("A1", "s", claims=["C4", "C5"], decisive=["C5"]), claims) == "C5: y = 5"
 
 
 @pytest.mark.parametrize("slug", PAGES)

@@ -53,9 +53,9 @@ def card(chapter: dict, page: Page) -> str:
     answer = (f'<p>{ledger.badge(decided)} {inline(decided["statement"])} <small>{inline(decided["number"])}.</small></p>'
               if decided else "")
     counts = ledger.in_words([a["verdict"] for a in chapter["assertions"]])
-    small = ledger.in_words(ledger.verdicts(chapter["claims"], "reduced"))
+    claims = ledger.in_words([ledger.best(c)["verdict"] for c in chapter["claims"]])
     lines = ([f"Of {len(chapter['assertions'])} assertions {counts}."] if counts else []) + \
-        [f"Of {len(chapter['claims'])} claims {small}."]
+        [f"Of {len(chapter['claims'])} claims {claims}."]
     return (f'<div class="book-card">{thumbnail(page)}'
             f'<p class="book-question"><a href="{link}">{html.escape(chapter["title"])}</a></p>'
             f'<p class="book-paper">{html.escape(paper(page))}</p>{answer}<p><small>{" ".join(lines)}</small></p></div>')

@@ -42,12 +42,13 @@ def collect(pages: list[Page] | None = None, built: bool = False) -> dict:
 
 def _assertion(a: assertions.A, claims: list[dict]) -> dict:
     """An assertion with its verdict: of each claim the full size counts where it decides, else the reduced."""
-    best = {c["id"]: {"id": c["id"], **_best(c)} for c in claims}
+    counted = {c["id"]: {"id": c["id"], **best(c)} for c in claims}
     sides = {size: assertions.verdict(a, {c["id"]: c[size]["verdict"] for c in claims if c[size]}) for size in results.SIZES}
-    return {**assertions.record(a, best), **sides}
+    return {**assertions.record(a, counted), **sides}
 
 
-def _best(c: dict) -> dict:
+def best(c: dict) -> dict:
+    """What counts of a claim: its full size where that decides, else its reduced size."""
     sides = [c[size] for size in reversed(results.SIZES) if c[size]]
     decided = [s for s in sides if not s["verdict"].startswith("pending")]
     return (decided or sides)[0]
@@ -190,20 +191,20 @@ def verdict_box(sides: dict[str, dict]) -> str:
     ``sides`` maps a size to the record of the claim there. Links to ``verdict-<id>-<size>`` lead here.
     """
     order = [size for size in reversed(results.SIZES) if size in sides]
-    best = _best({size: sides.get(size) for size in results.SIZES})
-    id, verdict = best["id"], best["verdict"]
+    counts = best({size: sides.get(size) for size in results.SIZES})
+    id, verdict = counts["id"], counts["verdict"]
     alike = [size for size in results.SIZES if size in sides and sides[size]["verdict"] == verdict]
     others = "".join(f' {badge(sides[size])} <span class="book-size">{size}</span>' for size in order if size not in alike)
     anchors = "".join(f'<span id="verdict-{id}-{size}"></span>' for size in results.SIZES)
     numbers = "".join(f'<p>{size} size: {inline("; ".join(sides[size]["said"]) or sides[size]["verdict"])}.</p>'
                       for size in order)
     null = _null(sides.get("reduced"), sides.get("full"))
-    telling = [x for x in best["said"] if f" {verdict} (" in x] or best["said"]  # the part that made the verdict
+    telling = [x for x in counts["said"] if f" {verdict} (" in x] or counts["said"]  # the part that made the verdict
     return (f'<div class="book-verdict {style(verdict)}">{anchors}<p><span class="book-badge {style(verdict)}">{id} '
             f'{html.escape(verdict)}</span> <span class="book-size">{" and ".join(alike)}</span>{others} '
-            f'{inline(best["statement"])} <span class="book-numbers">{inline(assertions.phrase(telling))}</span></p>'
+            f'{inline(counts["statement"])} <span class="book-numbers">{inline(assertions.phrase(telling))}</span></p>'
             f'<details class="book-why"><summary>numbers, criterion and null</summary>{numbers}'
-            f'<p>Criterion: {inline(best["criterion"])}.</p><p>{inline(null_words(null))}</p></details></div>')
+            f'<p>Criterion: {inline(counts["criterion"])}.</p><p>{inline(null_words(null))}</p></details></div>')
 
 
 def by_evidence(ledger: dict) -> str:

@@ -132,7 +132,8 @@ class Sitting:
         return line
 
     def run(self, blocks: list[Block]) -> None:
-        """Compute blocks, a few at a time; what may run beside others first."""
+        """Compute blocks, a few at a time; what may run beside others first. ``left`` are those without time."""
+        self.left = []
         blocks = _ordered(blocks, shortest=self.end is not None)
         beside, alone = [b for b in blocks if not b.alone], [b for b in blocks if b.alone]
         self._pool(beside, self.machine.at_once or self.workers)

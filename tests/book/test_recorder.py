@@ -127,6 +127,16 @@ def test_no_block_starts_that_will_not_end_in_time(monkeypatch, capsys):
         Sitting("cpu", minutes=0)
 
 
+def test_time_that_is_short_for_one_page_holds_up_no_other(monkeypatch):
+    sitting = Sitting("cpu", minutes=2)
+    sitting.machine = Clock(monkeypatch)
+    sitting.start, sitting.end = 0.0, 120.0
+    sitting.run([row("E1", 0, 500.0)])
+    assert [b.id for b in sitting.left] == ["E1"]
+    sitting.run([row("E1", 0, 60.0)])  # of another page, by the same name
+    assert sitting.left == []
+
+
 def test_what_reads_the_clock_runs_last_alone_and_with_all_threads(monkeypatch):
     ran = sat(monkeypatch, [row("E1", alone=True), row("E2"), row("E3")], None)[2]
     assert [name for name, _ in ran] == ["E20", "E30", "E10"] and ran[0][1] == 1 and ran[-1][1] == (os.cpu_count() or 1)
