@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lib.evidence.recipe import EvidenceError
-from lib.source import Part, normalise, plain
+from lib.normal import normalise, plain
+from lib.source import Part
 
 COMPILERS = frozenset({"njit", "jit", "vectorize", "guvectorize", "triton", "compile", "script"})
 SILENT = (ast.Pass, ast.Global, ast.Nonlocal, ast.Raise, ast.match_case)
