@@ -88,7 +88,7 @@ def test_the_front_page_has_a_card_a_chapter_and_a_square_an_assertion(tmp_path,
         sum(len(ch["assertions"]) for ch in found["chapters"]) + len(front.MARKS)
     for chapter, page, card in zip(found["chapters"], chapters(), cards, strict=True):
         assert page.relative.removeprefix("book/").removesuffix(".md") + ".html" in card and front.paper(page) in card
-        assert len(front.paper(page)) > 9 and ledger.in_words(ledger.verdicts(chapter["claims"], "reduced")) in card
+        assert len(front.paper(page)) > 9 and ledger.in_words([ledger.best(c)["verdict"] for c in chapter["claims"]]) in card
     assert ledger.headline(found).partition(".")[0] in text and "\n\n" not in text
 
 
