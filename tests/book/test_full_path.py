@@ -9,7 +9,7 @@ from lib.book.pages import chapters
 @pytest.mark.parametrize("page", chapters(), ids=lambda page: page.slug)
 def test_the_full_code_path_in_seconds(page, tmp_path, monkeypatch):
     """Shrunk, every chapter's full size runs to its end on a CPU."""
-    for k, v in {"BOOK_SHRINK": str(1 / 64), "BOOK_STORE": str(tmp_path), "OMP_NUM_THREADS": "1"}.items():
+    for k, v in {"BOOK_SHRINK": str(1 / 1024), "BOOK_STORE": str(tmp_path), "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(k, v)
     found = summary(page, "full", execute(page, "full"))
     assert found["run"]["size"] == "full", f"{page.slug} ran at {found['run']['size']} size: give Run(...) size=size."
