@@ -684,7 +684,6 @@ EPISODES = "lib/papers/few_shot_collapse/episodes.py: labels, identities and row
 UNMENDED = {
     **{("few-shot-collapse", f"episodes, {head}"): EPISODES for head in ("centre", "ridge", "logistic")},
     **{("few-shot-collapse", call): EPISODES for call in ("pairs", "certificate")},
-    ("token-weight-decay", "counts"): "lib/papers/token_weight_decay/ledger.py, report: `torch.as_tensor(counts).cpu()`",
 }
 
 CALLS = [

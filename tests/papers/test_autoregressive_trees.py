@@ -1,5 +1,6 @@
 """Compilers, verifier, language models and trials of the chapter "autoregressive-trees" against simulators and counts."""
 
+import re
 import sys
 from itertools import product
 
@@ -109,7 +110,7 @@ def test_bad_runs_name_their_remedy():
         art.Turing.of([("a", "0", "a", "0", "S")], "a").run(["0"], 0, 50)
     with pytest.raises(art.TreeError, match="from 0 to"):
         small.tree.write([[99]], 3)
-    with pytest.raises(TypeError):
+    with pytest.raises(art.TreeError, match="compares a tree"):
         art.verify(small)
 
 
@@ -234,14 +235,42 @@ def test_decayed_sums_follow_their_recursion():
     assert np.allclose(art.Memory(np.eye(2), window=2).read([0, 1])[-1], [1, 0, 0, 1])
 
 
-def test_a_tree_explains_its_words():
+@pytest.mark.parametrize("decays", [(0.5, ), (0.5, 0.97), (0.8, )])
+def test_a_tree_explains_its_words_by_what_is_true_of_the_text(decays):
     names = stories.words()
-    model = art.ARDT(art.Memory(np.eye(94), (0.5, )), names.index(stories.END)).fit(stories.sample(60, 1))
-    text = stories.sample(1, 2)[0]
-    told = model.explain(text[:4], names)
-    assert told[-1] == "so “there”" and all("within" in t for t in told[:-1])
+    model = art.ARDT(art.Memory(np.eye(94), decays), names.index(stories.END)).fit(stories.sample(60, 1))
+    checked = 0
+    for text in stories.sample(12, 2):
+        for i in range(1, len(text)):
+            *told, last = model.explain(text[:i], names)
+            assert last.startswith("so “")
+            for said in told:
+                word, _, rest = said[1:].partition("” ")
+                ages = [k for k, t in enumerate(reversed(text[:i])) if names[t] == word]
+                if found := re.fullmatch(r"(not )?within (\d+) words", rest):
+                    came = bool(ages) and ages[0] < int(found[2])
+                    assert came != bool(found[1]), (said, ages)
+                    checked += 1
+                else:
+                    assert rest == "somewhere before" and ages or rest.startswith("not often of late")
+    assert checked > 500
     with pytest.raises(art.TreeError, match="only a single tree"):
         art.ARDT(art.Memory(np.eye(94), window=2), 0).fit(stories.sample(3, 1)).explain(text[:3], names)
+
+
+def test_what_is_not_fitted_and_symbols_that_the_tree_writes_itself_are_told():
+    model = art.ARDT(art.Memory(np.eye(94), (0.5, )), 0)
+    for ask in (lambda: model.score([[1, 2]]), lambda: model.generate(1, 5, 0), lambda: model.parameters,
+                lambda: model.explain([1], stories.words())):
+        with pytest.raises(art.TreeError, match="call fit first"):
+            ask()
+    hash_mark = art.Turing.of([("A", "0", "B", "#", "R"), ("A", "#", "B", "0", "R")], "A")
+    with pytest.raises(art.TreeError, match="'#' is a token that the tree writes"):
+        art.compile_tm(hash_mark, 4)
+    with pytest.raises(art.TreeError, match="'pad' is a token"):
+        art.compile_dfa(art.Dfa({("q", "pad"): "q"}, "q", frozenset({"q"})), 3)
+    with pytest.raises(art.TreeError, match="compares a tree with an automaton"):
+        art.verify(art.compile_tm(art.Turing.of([("A", "0", "B", "1", "R"), ("A", "1", "B", "0", "R")], "A"), 4))
 
 
 def test_bad_memories_texts_and_back_ends_are_told(monkeypatch):
@@ -260,7 +289,7 @@ def test_bad_memories_texts_and_back_ends_are_told(monkeypatch):
         with monkeypatch.context() as m, pytest.raises(art.TreeError, match=f"pip install {backend}"):
             m.setitem(sys.modules, backend, None)
             art.ARDT(memory, 0, backend)
-    with pytest.raises(art.TreeError, match="that was fitted"):
+    with pytest.raises(art.TreeError, match="call fit first"):
         art.ARDT(memory, 0).parameters  # noqa: B018
 
 

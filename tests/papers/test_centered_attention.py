@@ -1,5 +1,6 @@
 """Centred attention against its dense formula, measures against closed forms, networks of the chapter on tiny settings."""
 
+import copy
 import math
 
 import numpy as np
@@ -94,6 +95,59 @@ def test_the_module_is_torch_s_with_the_mean_taken_away():
     before = shifted(x, x, x)[0]
     shifted.in_proj_bias.data[16:] += 3
     assert torch.allclose(shifted(x, x, x)[0], before, atol=1e-5)  # a bias of the values has no effect
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_no_fused_path_of_torch_leaves_the_centering_out(batch_first):
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(16, 4, 32, 0.0, batch_first=batch_first)
+    plain = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    centred = copy.deepcopy(plain)
+    for block in centred.layers:
+        attention = ca.CenteredAttention(16, 4, batch_first=batch_first)
+        attention.load_state_dict(block.self_attn.state_dict())
+        block.self_attn = attention.eval()
+    x, padding = torch.randn(3, 5, 16), torch.arange(5)[None] >= torch.tensor([[5], [3], [4]])
+    x = x if batch_first else x.transpose(0, 1)
+    for mask in (None, padding):
+        in_training_mode = centred(x, src_key_padding_mask=mask)
+        with torch.no_grad():
+            out, other = centred(x, src_key_padding_mask=mask), plain(x, src_key_padding_mask=mask)
+        assert torch.allclose(out, in_training_mode, atol=1e-6) and (out - other).abs().max() > 0.1
+    if batch_first:
+        nested = torch.nn.TransformerEncoder(layer, 1).eval()
+        nested.layers[0].self_attn = copy.deepcopy(centred).layers[0].self_attn
+        with torch.no_grad(), pytest.raises(ca.CenteringError, match="enable_nested_tensor=False"):
+            nested(x, src_key_padding_mask=padding)
+
+
+def test_a_mask_hides_by_any_number_that_hides_and_peaked_weights_by_none():
+    gen = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 5, 4, generator=gen) for _ in range(3))
+    shown = torch.rand(5, 5, generator=gen) < 0.6
+    shown.fill_diagonal_(True)
+    due = ca.centered_attention(q, k, v, shown)
+    for low in (-torch.inf, torch.finfo(torch.float32).min, -1e9, -1e4):
+        mask = torch.zeros(5, 5).masked_fill(~shown, low)
+        assert torch.allclose(ca.centered_attention(q, k, v, mask), due, atol=1e-6), low
+    peaked = torch.tensor([[40.0, 0.0, -40.0, -70.0]]).half().softmax(-1)
+    assert (peaked == 0).any()
+    assert torch.allclose(ca.center(peaked, 1.0, torch.ones(4, dtype=torch.bool)).sum(), torch.zeros(()).half(), atol=1e-3)
+    with pytest.raises(ca.CenteringError, match="one number for all heads"):
+        ca.centered_attention(q, k, v, gamma=torch.ones(3))
+    conv, a = ca.CenteredConv(4, 2), ca.random_walk(torch.eye(5).to_sparse())
+    with pytest.raises(ca.CenteringError, match="block-diagonal"):
+        conv(torch.randn(2, 5, 4), a)
+
+
+def test_the_profile_of_a_sequence_first_model_is_over_tokens():
+    torch.manual_seed(0)
+    first = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0), 2, enable_nested_tensor=False).eval()
+    batch = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), 2).eval()
+    batch.load_state_dict(first.state_dict())
+    x = torch.randn(4, 7, 8)
+    found, due = ca.smoothing_profile(first, x.transpose(0, 1)), ca.smoothing_profile(batch, x)
+    assert np.allclose(found.cosine, due.cosine, atol=1e-5) and np.allclose(found.rank, due.rank, atol=1e-4)
 
 
 def test_measures_of_smoothing_on_tokens_one_can_see_through():

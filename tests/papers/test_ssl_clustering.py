@@ -81,6 +81,24 @@ def test_baselines_are_chance_and_grouping():
     assert noise.train_accuracy > 0.5 and abs(noise.accuracy.value - 0.01) < 0.008 and abs(noise.cdnv - 11.5) < 1
 
 
+def test_labels_may_be_words_and_levels_out_of_order_are_refused():
+    gen = torch.Generator().manual_seed(0)
+    fine = torch.arange(8).repeat_interleave(6)
+    z = torch.nn.functional.one_hot(fine, 8).double() + 0.5 * torch.randn(48, 8, generator=gen, dtype=torch.float64)
+    words = np.array(["ab cd ef gh ij kl mn op".split()[i] for i in fine])
+    due = ssl.clustering(z, {"fine": fine, "coarse": fine // 2})
+    found = ssl.clustering(z.numpy(), {"fine": words, "coarse": (fine // 2).tolist()})
+    for level in ("fine", "coarse"):
+        assert found[level].accuracy == due[level].accuracy and found[level].cdnv == due[level].cdnv
+    assert np.isfinite(found["coarse"].random_groups)
+    with pytest.raises(ssl.FeaturesError, match="give the finest first"):
+        ssl.clustering(z, {"coarse": fine // 2, "fine": fine})
+    for wrong in ([fine // 2, fine], [fine, (fine + torch.arange(48)) % 2]):
+        with pytest.raises(ssl.FeaturesError, match="must lie within"):
+            ssl.shares(z, wrong)
+    assert (ssl.shares(z, [words, fine // 2]) >= 0).all()
+
+
 def test_shares_add_up_and_find_the_level():
     y = torch.arange(6).repeat_interleave(4)
     z = torch.eye(6)[y].repeat(1, 2)
@@ -213,6 +231,7 @@ def test_forecast_finds_the_graph():
     assert np.allclose(ssl.shares(z, [own, above]).numpy(), ssl.optimum(e, m, 8, 25.0, math.inf, 5.0).share, atol=1e-6)
     with pytest.raises(ssl.ClusteringError, match="several views"):
         ssl.forecast(views[0])
+    assert np.allclose(ssl.forecast(views.numpy(), H.kernel(), ridge=1e-9).e, known.e)
 
 
 # ---- views

@@ -97,6 +97,7 @@ def test_learning_speed_is_one_less_the_mean():
     (lambda: twd.RowDecay(training.gpt(9, 8, 1, 2, 0), 0.1, "frequency"), "counts"),
     (lambda: twd.RowDecay(training.gpt(9, 8, 1, 2, 0), 0.1, "some"), "no row decay"),
     (lambda: training.objective("odd", 1, np.ones(3)), "no loss"),
+    (lambda: theory.linear_loss([0.5, 0.5], 0.0, 2), "decay and frequencies above 0"),
     (lambda: theory.minimise_ufm((3, 2), (0.1,), 1, 1, [0]), "at least 2"),
     (lambda: texts.raw("voynich"), "no text"),
     (lambda: trained_on(5, training.Plan(1, 2, 8, 0.1)), "no window"),
@@ -131,6 +132,63 @@ def test_groups_hold_each_parameter_once():
     assert not tokens & {id(p) for p in twd.param_groups(model, 0.3, "body")[0]["params"]}
     assert all(p.ndim > 1 for p in twd.param_groups(model, 0.3)[0]["params"])
     assert len(twd.token_matrices(trials.gpt2(300, 0))) == 1
+
+
+class Characters(torch.nn.Module):
+    """As nanoGPT's character model: fewer types than positions, and a feed-forward layer of any width."""
+
+    def __init__(self, types=65, positions=256, d=16, wide=64, tied=True, padded=0):
+        super().__init__()
+        self.tokens, self.positions = torch.nn.Embedding(types, d), torch.nn.Embedding(positions, d)
+        self.up, self.down = torch.nn.Linear(d, wide), torch.nn.Linear(wide, d)
+        self.head = torch.nn.Linear(d, types + padded, bias=False)
+        if tied:
+            self.head.weight = self.tokens.weight
+
+
+@pytest.mark.parametrize("settings, due", [
+    ({}, ["tokens"]), ({"tied": False}, ["tokens", "head"]), ({"wide": 65, "tied": False}, ["tokens", "head"]),
+    ({"wide": 65}, ["tokens"]), ({"types": 900, "positions": 20}, ["tokens"])])
+def test_token_matrices_are_of_tokens_whatever_else_has_their_width(settings, due):
+    model = Characters(**settings)
+    assert {id(p) for p in twd.token_matrices(model)} == {id(getattr(model, n).weight) for n in due}
+    decayed = {id(p) for p in twd.param_groups(model, 0.1, "body")[0]["params"]}
+    assert decayed == {id(p) for p in (model.positions.weight, model.up.weight, model.down.weight)} | (
+        {id(model.tokens.weight), id(model.head.weight)} - {id(getattr(model, n).weight) for n in due})
+
+
+def test_a_padded_head_is_found_and_what_is_unclear_is_told():
+    one = torch.nn.Sequential(torch.nn.Embedding(900, 8), torch.nn.Linear(8, 32), torch.nn.Linear(32, 8),
+                              torch.nn.Linear(8, 960))
+    assert [p.shape[0] for p in twd.token_matrices(one)] == [900, 960]
+    unclear = Characters(wide=256, tied=False)
+    with pytest.raises(twd.LedgerError, match="tokens, positions may be"):
+        twd.token_matrices(unclear)
+    named = twd.token_matrices(unclear, ["tokens", "head"])
+    assert [id(p) for p in named] == [id(unclear.tokens.weight), id(unclear.head.weight)]
+    with pytest.raises(twd.LedgerError, match="no module 'wte'"):
+        twd.param_groups(unclear, 0.1, "body", ["wte"])
+
+
+def test_a_ledger_takes_what_tokenizers_give():
+    model, ids = training.gpt(11, 8, 1, 2, 0), torch.arange(24).reshape(4, 6) % 11
+    due = twd.TokenLedger(11).measure(model, [ids[:2], ids[2:, :4]]).report(edges=(1, ))
+    mask = torch.ones(4, 6, dtype=torch.long)
+    mask[2:, 4:] = 0
+    found = twd.TokenLedger(11).measure(model, [{"input_ids": ids, "attention_mask": mask}]).report(edges=(1, ))
+    assert found.micro == pytest.approx(due.micro, rel=1e-6) and (found.seen == due.seen).all()
+    with pytest.raises(twd.LedgerError, match="padded on the left"):
+        twd.TokenLedger(11).measure(model, [{"input_ids": ids, "attention_mask": mask.flip(1)}])
+    with pytest.raises(twd.LedgerError, match="dictionary with such input_ids"):
+        twd.TokenLedger(11).measure(model, [[1, 2, 3]])
+
+    class Letters:
+        def encode(self, text):
+            return [ord(c) - ord("a") for c in text]
+    one, several = (twd.TokenLedger(11).read(model, Letters(), t, length=4).report(edges=(1, ))
+                    for t in ("abcdefgh", ["abcdefgh"]))
+    assert one.micro == several.micro and one.seen.sum() == 7
+    assert twd.TokenLedger(4).device is None
 
 
 def test_rows_decay_by_frequency_and_towards_the_mean():

@@ -98,13 +98,11 @@ class ARDT:
     @property
     def parameters(self) -> int:
         """Two numbers for each test and one for each word that a leaf has seen, or for each boosted leaf."""
-        if self.nodes is None:
-            raise TreeError("parameters are counted of an estimator that was fitted.")
-        return self.nodes.entries
+        return self._fitted().entries
 
     def laws(self, tokens: Sequence[int]) -> np.ndarray:
         """Law of each token of a text given those before, [len, tokens]."""
-        law = _scores(*_arrays(self.nodes), self.memory.read(tokens)[:-1].astype(np.float32))
+        law = _scores(*_arrays(self._fitted()), self.memory.read(tokens)[:-1].astype(np.float32))
         if len(self.nodes.output):
             law = np.array([_softmax(row, self.nodes.codes, self.sharpness) for row in law])
             law = (1 - self.floor) * law + self.floor / self.size
@@ -123,7 +121,7 @@ class ARDT:
     def generate(self, count: int, limit: int, seed: int, epsilon: float = 0.0) -> list[np.ndarray]:
         """Texts from the start, at most ``limit`` tokens each; words less probable than ``epsilon`` are never drawn."""
         u, m = np.random.default_rng(seed).random((count, limit)), self.memory
-        feature, threshold, left, right, value, *rest = _arrays(self.nodes)
+        feature, threshold, left, right, value, *rest = _arrays(self._fitted())
         single = self.backend == "tree"
         value = self._sums(epsilon) if single else value
         out, sizes = _generate(feature, threshold, left, right, value, *rest, self.nodes.codes, self.sharpness, single,
@@ -131,17 +129,39 @@ class ARDT:
         return [row[:s] for row, s in zip(out, sizes, strict=True)]
 
     def explain(self, tokens: Sequence[int], names: Sequence[str]) -> list[str]:
-        """The tests on the path of the next token after these, in words (a single tree on one-hot decayed sums)."""
+        """The tests on the path of the next token after these, in words that are true of the text.
+
+        A decayed sum of a word that came last ``a`` tokens ago (0: just now) lies between decay^a and decay^a / (1 - decay).
+        So a sum above a threshold says within how many words the word came, and one below, within how many it did not. Only
+        of a single tree on decayed sums of one-hot embeddings.
+        """
         if self.backend != "tree" or not self.memory.decays or not self.sparse:
             raise TreeError("only a single tree on decayed sums of one-hot embeddings is explained in words.")
-        x, t, node, told = self.memory.read(tokens)[-1].astype(np.float32), self.nodes, 0, []
+        x, t, node, told = self.memory.read(tokens)[-1].astype(np.float32), self._fitted(), 0, []
         while t.left[node] >= 0:
             k, word = divmod(int(t.feature[node]), self.size)
-            decay, low = self.memory.decays[k], x[t.feature[node]] <= t.threshold[node]
-            age = np.log(t.threshold[node]) / np.log(decay)
-            told.append(f"“{names[word]}” {'not ' if low else ''}within {max(age, 0) + 1:.0f} words")
+            decay, mark = self.memory.decays[k], float(t.threshold[node])
+            low = x[t.feature[node]] <= mark
+            told.append(f"“{names[word]}” {_rarely(mark, decay) if low else _lately(mark, decay)}")
             node = int(t.left[node] if low else t.right[node])
         return [*told, f"so “{names[int(t.value[node].argmax())]}”"]
+
+    def _fitted(self) -> ensembles.Nodes:
+        if self.nodes is None:
+            raise TreeError("this estimator was not fitted; call fit first.")
+        return self.nodes
+
+
+def _lately(mark: float, decay: float) -> str:
+    """What a decayed sum above a mark says of the last time that its word came."""
+    reach = np.ceil(np.log(mark * (1 - decay)) / np.log(decay)) if mark > 0 else np.inf
+    return f"within {reach:.0f} words" if reach < np.inf else "somewhere before"
+
+
+def _rarely(mark: float, decay: float) -> str:
+    """What a decayed sum of at most a mark says of the last time that its word came."""
+    free = np.ceil(np.log(mark) / np.log(decay) - 1e-6) if mark > 0 else np.inf
+    return f"not within {free:.0f} words" if free > 0 else f"not often of late (decayed sum at most {mark:.2g})"
 
 
 def _arrays(t: ensembles.Nodes) -> tuple:

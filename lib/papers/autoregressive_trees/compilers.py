@@ -59,6 +59,7 @@ def compile_dfa(machine: Dfa, n: int) -> Running:
     if n < 1:
         raise TreeError(f"a word of {n} symbols leaves nothing to read; compile for words of 1 symbol or more.")
     symbols, states = machine.symbols, machine.states
+    _free(symbols, "accept", "reject", "pad")
     names = [*symbols, *(("state", q) for q in states), "accept", "reject", "pad"]
     k, base = len(symbols), len(symbols)
     codes = [[i, 0] for i in range(k)] + [[k, 1 + j] for j in range(len(states))] + [[k, 0]] * 3
@@ -67,6 +68,13 @@ def compile_dfa(machine: Dfa, n: int) -> Running:
     verdict = search(n - 1, 1, [leaf(base + len(states) + (q not in machine.accept)) for q in states], first=1)
     stop = [base + len(states), base + len(states) + 1]
     return Running(Tree.build(search(0, 0, [*moves, verdict]), names, codes, n, stop, len(names) - 1), machine)
+
+
+def _free(symbols: Sequence, *own: str) -> None:
+    """Raise TreeError where an alphabet holds a token that the construction writes for itself."""
+    if taken := [a for a in own if a in symbols]:
+        raise TreeError(f"the symbol {taken[0]!r} is a token that the tree writes of its own; give it another name in the "
+                        "machine's table.")
 
 
 def compile_tm(machine: Turing, cells: int) -> Running:
@@ -78,6 +86,7 @@ def compile_tm(machine: Turing, cells: int) -> Running:
     if cells < 1:
         raise TreeError(f"a tape of {cells} cells holds nothing; give it at least one.")
     symbols, states = machine.symbols, machine.states
+    _free(symbols, "#", "end")
     live = [(a, q) for q in states for a in symbols if (q, a) in machine.table]
     halted = [(a, q) for q in states for a in symbols if (q, a) not in machine.table]
     entered = {m: list(dict.fromkeys(q for q, _, move in machine.table.values() if move == m)) for m in "RL"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .compilers import Running
+from .errors import TreeError
 from .machines import Dfa
 from .tree import Tree
 
@@ -54,7 +55,8 @@ def verify(running: Running) -> Verdict:
     """
     tree, machine = running.tree, running.machine
     if not isinstance(machine, Dfa):
-        raise TypeError("verify compares a tree with an automaton.")
+        raise TreeError(f"verify compares a tree with an automaton, and this one runs a {type(machine).__name__}; compare "
+                        "what both write on inputs instead.")
     n, symbols = tree.window, machine.symbols
     sign = {a: tree.names.index(a) for a in symbols}
     state = {q: tree.names.index(("state", q)) for q in machine.states}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CenteringError
+from .operators import check_gamma
 
 
 def random_walk(adjacency: Tensor) -> Tensor:
@@ -78,8 +79,7 @@ class CenteredConv(nn.Module):
 
     def __init__(self, f_in: int, f_out: int, gamma: float = 1.0, bias: bool = True):
         super().__init__()
-        if not 0 <= gamma <= 1:
-            raise CenteringError(f"gamma={gamma} is not possible; choose a strength from 0 (plain) to 1 (rows sum to zero).")
+        check_gamma(gamma)
         self.weight = nn.Parameter(torch.empty(f_in, f_out))
         self.bias = nn.Parameter(torch.zeros(f_out)) if bias else None
         self.gamma = gamma
@@ -89,6 +89,9 @@ class CenteredConv(nn.Module):
         if h.shape[-1] != self.weight.shape[0] or operator.shape[-1] != h.shape[-2]:
             raise CenteringError(f"features {tuple(h.shape)} do not fit an operator {tuple(operator.shape)} and a weight "
                                  f"{tuple(self.weight.shape)}: [n, f_in], [n, n], [f_in, f_out].")
+        if operator.layout != torch.strided and h.ndim != 2:
+            raise CenteringError(f"a sparse operator mixes features [n, f_in] of one graph, not {tuple(h.shape)}; call it "
+                                 "for each graph, or put the graphs of a batch into one block-diagonal operator.")
         hw = h @ self.weight
         out = operator @ hw - self.gamma * hw.mean(-2, keepdim=True)
         return out if self.bias is None else out + self.bias

@@ -12,21 +12,33 @@ from torch.nn import functional as F
 
 from .errors import CenteringError
 
+HIDDEN = -5_000.0  # what is added to the logit of a hidden key, or less
 
-def center(attn: Tensor, gamma: float = 1.0) -> Tensor:
-    """Weights [..., n, m] less ``gamma`` over the number of keys that a row sees; keys of weight 0 are not seen.
 
-    For softmax weights without a mask that is A - gamma P with P = 1 1^T / m.
+def check_gamma(gamma: float) -> None:
+    """Raise CenteringError unless a strength is one number from 0 to 1."""
+    if not isinstance(gamma, int | float) or not 0 <= gamma <= 1:
+        raise CenteringError(f"gamma={gamma} is not possible; choose one number for all heads, from 0 (plain) to 1 (rows sum "
+                             "to zero).")
+
+
+def center(attn: Tensor, gamma: float = 1.0, seen: Tensor | None = None) -> Tensor:
+    """Weights [..., n, m] less ``gamma`` over the number of keys that a row sees.
+
+    For softmax weights without a mask that is A - gamma P with P = 1 1^T / m. ``seen`` [..., n, m] is True at visible keys;
+    without it a key of weight 0 counts as hidden, so give it where weights of visible keys may round to 0: in half precision,
+    and where the softmax is peaked.
     """
-    seen = (attn != 0).to(attn.dtype)
+    seen = (attn != 0 if seen is None else seen.expand(attn.shape)).to(attn.dtype)
     return attn - gamma * seen / seen.sum(-1, keepdim=True).clamp_min(1)
 
 
 def visible_mean(v: Tensor, queries: int, mask: Tensor | None = None, causal: bool = False) -> Tensor:
     """Mean of the values [..., m, d] that each query sees: [..., 1, d] without a mask, else [..., queries, d].
 
-    ``mask`` [..., queries, m] is True (or above -inf, where it is added to logits) at visible keys. ``causal`` means that
-    query i sees keys 0 to i, as in torch. Sums run in float32 or better.
+    ``mask`` [..., queries, m] is True at visible keys; one that is added to logits hides a key by -inf or any number of at
+    most -5,000 (whose weight is 0 in every precision), as the least finite number that Hugging Face takes. ``causal`` means
+    that query i sees keys 0 to i, as in torch. Sums run in float32 or better.
     """
     if mask is None and not causal:
         return v.mean(-2, keepdim=True)
@@ -37,7 +49,7 @@ def visible_mean(v: Tensor, queries: int, mask: Tensor | None = None, causal: bo
         if queries > v.shape[-2]:
             total = torch.cat([total, total[..., -1:, :].expand(*total.shape[:-2], queries - v.shape[-2], -1)], -2)
         return (total[..., :queries, :] / count).to(v.dtype)
-    seen = (mask if mask.dtype == torch.bool else mask > -torch.inf).to(wide.dtype)
+    seen = (mask if mask.dtype == torch.bool else mask > HIDDEN).to(wide.dtype)
     return ((seen @ wide) / seen.sum(-1, keepdim=True).clamp_min(1)).to(v.dtype)
 
 
@@ -57,8 +69,7 @@ def centered_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None
     -------
     [..., heads, n, e]. A query that sees nothing gets what torch gives it.
     """
-    if not 0 <= gamma <= 1:
-        raise CenteringError(f"gamma={gamma} is not possible; choose a strength from 0 (plain) to 1 (rows sum to zero).")
+    check_gamma(gamma)
     if is_causal and attn_mask is not None:
         raise CenteringError("is_causal and attn_mask were both given; write the causal part into the mask.")
     out = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
@@ -75,24 +86,32 @@ def centered_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None
     return out - gamma * mean
 
 
-class CenteredAttention(nn.MultiheadAttention):
-    """``torch.nn.MultiheadAttention`` with centred weights: same parameters and state, same call.
+def _called(module: nn.Module, given: tuple) -> None:
+    """A hook that does nothing: torch's fused path of an encoder layer calls no ``forward``, and spares what has hooks."""
 
-    ``gamma`` is the strength. With ``need_weights=True`` the centred weights are formed and returned, so leave it off where
-    speed counts. The bias of the values has no effect at ``gamma = 1``.
+
+class CenteredAttention(nn.MultiheadAttention):
+    """``torch.nn.MultiheadAttention`` with centred weights: same parameters and state, same call but for one default.
+
+    ``gamma`` is the strength. With ``need_weights=True`` (torch's default, here one asks for it) the centred weights are
+    formed and returned, so leave it off where speed counts. The bias of the values has no effect at ``gamma = 1``. In a
+    ``torch.nn.TransformerEncoder`` torch's fused path, which would not call this module, is switched off.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, *args, gamma: float = 1.0, **kw):
         super().__init__(embed_dim, num_heads, *args, **kw)
-        if not 0 <= gamma <= 1:
-            raise CenteringError(f"gamma={gamma} is not possible; choose a strength from 0 (plain) to 1 (rows sum to zero).")
+        check_gamma(gamma)
         if self.bias_k is not None or self.add_zero_attn:
             raise CenteringError("add_bias_kv and add_zero_attn add keys that are no tokens; leave them off to centre.")
         self.gamma = gamma
+        self.register_forward_pre_hook(_called)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
                 need_weights: bool = False, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
                 is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
+        if query.is_nested:
+            raise CenteringError("padded tokens came as a nested tensor; make the TransformerEncoder with "
+                                 "enable_nested_tensor=False.")
         if not self.batch_first and query.ndim == 3:
             query, key, value = (t.transpose(0, 1) for t in (query, key, value))
         if self._qkv_same_embed_dim:
@@ -112,8 +131,9 @@ class CenteredAttention(nn.MultiheadAttention):
             seen = mask if mask is not None else torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device)
             if causal:
                 seen = seen.tril()
-            weights = center(logits.masked_fill(~seen, -torch.inf).softmax(-1), self.gamma) if seen.dtype == torch.bool else \
-                center((logits + seen).softmax(-1), self.gamma)
+            shown = seen if seen.dtype == torch.bool else seen > HIDDEN
+            logits = logits.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else logits + seen
+            weights = center(logits.softmax(-1), self.gamma, shown)
             weights = weights.mean(-3) if average_attn_weights else weights
         out = self.out_proj(out.transpose(-2, -3).flatten(-2))
         return (out if self.batch_first or out.ndim == 2 else out.transpose(0, 1)), weights

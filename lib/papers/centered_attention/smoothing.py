@@ -67,16 +67,18 @@ def smoothing_profile(model: nn.Module, batch: Any, layers: list[nn.Module] | No
     ----------
     model : the model; it is called as it is (put it to evaluation yourself).
     batch : a dictionary of arguments, or what ``call(model, batch)`` takes; default ``model(**batch)`` or ``model(batch)``.
-    layers : modules whose outputs are tokens [batch, n, d] (or a tuple that begins with them); default: the longest list of
-        equal blocks.
+    layers : modules whose outputs are tokens [batch, n, d] (or a tuple that begins with them; [n, batch, d] of torch's own
+        attention with ``batch_first=False``); default: the longest list of equal blocks.
     """
     layers = blocks_of(model) if layers is None else layers
+    sequence_first = any(isinstance(m, nn.MultiheadAttention) and not m.batch_first for b in layers for m in b.modules())
     seen: list[list[Tensor]] = [[] for _ in range(len(layers) + 1)]
 
     def keep(place: int, value: Any) -> None:
         x = value[0] if isinstance(value, tuple) else value
         if not isinstance(x, Tensor) or x.ndim != 3:
             raise CenteringError(f"layer {place} gives no tokens [batch, n, d]; name layers that do, layers=[...].")
+        x = x.transpose(0, 1) if sequence_first else x
         if not torch.isfinite(x).all():
             raise CenteringError(f"layer {place} gives NaN or infinity; look at the model before its smoothing.")
         seen[place].append(torch.stack([f(x).mean() for f in (token_cosine, residual, effective_rank)]).cpu())

@@ -60,7 +60,7 @@ class Forecast:
         """Embeddings [n, q'] of features [n, q] at an optimum, up to a rotation."""
         kept = torch.as_tensor(np.flatnonzero(found.used))
         scale = torch.as_tensor(found.energy)[kept].sqrt().to(self.W)
-        return ((features.double() - self.mean) / self.std) @ self.W[:, kept] * scale
+        return ((torch.as_tensor(features).double() - self.mean) / self.std) @ self.W[:, kept] * scale
 
 
 def forecast(views: Tensor, P: Tensor | None = None, ridge: float = 0.1) -> Forecast:
@@ -72,6 +72,7 @@ def forecast(views: Tensor, P: Tensor | None = None, ridge: float = 0.1) -> Fore
     P : kernel [N, N] that draws the second view's image, its diagonal constant; the same image where absent.
     ridge : added to the variance of each standardised feature.
     """
+    views = torch.as_tensor(views)
     if views.ndim != 3 or len(views) < 2:
         raise ClusteringError(f"features of shape {tuple(views.shape)} are not several views; give [M, N, q] with M of 2 or "
                               "more.")

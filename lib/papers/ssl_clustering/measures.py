@@ -44,7 +44,7 @@ class Level:
 
 
 def _codes(labels, n: int | None, name: str) -> Tensor:
-    y = torch.as_tensor(labels).cpu()
+    y = labels.cpu() if isinstance(labels, Tensor) else torch.as_tensor(np.unique(labels, return_inverse=True)[1])
     if y.ndim != 1 or (n is not None and len(y) != n):
         raise FeaturesError(f"the level {name!r} has labels of shape {tuple(y.shape)}; give one label for each of {n} rows.")
     return y.unique(return_inverse=True)[1]
@@ -121,6 +121,9 @@ def clustering(features, labels_by_level: dict, instances=None, seed: int = 0) -
         _at_least_two(name, y, left[name])
         wanted[name] = (y, left[name])
         wanted[f"{name} random"] = (_permuted(y, left[name], gen), left[name])
+        if i and _within(y, levels[known[i - 1]]) and not _within(levels[known[i - 1]], y):
+            raise FeaturesError(f"the level {known[i - 1]!r} is coarser than {name!r}, which follows it; give the finest "
+                                "first.")
         if i and _within(finer := levels[known[i - 1]], y):
             groups[name] = [f"{name} groups {j}" for j in range(max(1, min(20, 200 // (int(y.max()) + 1))))]
             wanted |= {key: (_permuted(y, finer, gen), left[name]) for key in groups[name]}
@@ -205,16 +208,21 @@ def shares(features: Tensor, labels: list[Tensor]) -> Tensor:
     """Analysis of variance: shares [k + 1] of the total variance between groups of nested levels, coarsest first.
 
     ``labels`` [N] each, from fine to coarse. The first share lies between the coarsest classes, the next between the next
-    finer classes within them, and so on; the last within the finest. They add up to 1.
+    finer classes within them, and so on; the last within the finest. They add up to 1. Raises FeaturesError where a class
+    is not within one class of the next level, where shares would mean nothing.
     """
+    codes = [_codes(y, len(features), "shares") for y in labels]
+    if not all(_within(fine, coarse) for fine, coarse in zip(codes, codes[1:])):
+        raise FeaturesError("each level's classes must lie within those of the next, which is coarser; give nested "
+                            "labels, the finest first.")
     z = torch.as_tensor(features).double()
     z = z - z.mean(0)
     total = z.square().sum()
     if not total > 0:
         raise FeaturesError("all features are equal, so that there is no variance to share; look at the encoder.")
     between = [torch.zeros((), dtype=z.dtype, device=z.device)]
-    for y in reversed(labels):
-        y = _codes(y, len(z), "shares").to(z.device)
+    for y in reversed(codes):
+        y = y.to(z.device)
         n = y.bincount().double()
         sums = torch.zeros(len(n), z.shape[1], dtype=z.dtype, device=z.device).index_add_(0, y, z)
         between.append((sums.square().sum(1) / n).sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,7 @@ class TokenLedger:
     ----------
     vocabulary : number of types V, the width of the logits.
     ignore : target that marks padding; types in ``drop`` (an unknown word, say) are left out as well.
+    device : where the sums are kept; by default where the first logits, or the model, are.
 
     Examples
     --------
@@ -85,16 +86,17 @@ class TokenLedger:
     (2, 0.5)
     """
 
-    def __init__(self, vocabulary: int, ignore: int = -100, drop: Sequence[int] = (), device: str | torch.device = "cpu"):
+    def __init__(self, vocabulary: int, ignore: int = -100, drop: Sequence[int] = (),
+                 device: str | torch.device | None = None):
         if vocabulary < 2:
             raise LedgerError(f"a vocabulary of {vocabulary} types has nothing to tell apart; give the width of the logits.")
         self.vocabulary, self.ignore, self.drop = vocabulary, ignore, tuple(drop)
-        self.device = torch.device(device)
+        self.device = None if device is None else torch.device(device)
         self.looks: list[np.ndarray] = []
         self._clear()
 
     def _clear(self) -> None:
-        wide = torch.float32 if self.device.type == "mps" else torch.float64
+        wide = torch.float32 if self.device is not None and self.device.type == "mps" else torch.float64
         self._sum, self._hits, self._seen = (torch.zeros(self.vocabulary, dtype=wide, device=self.device) for _ in range(3))
 
     @torch.no_grad()
@@ -106,13 +108,16 @@ class TokenLedger:
         LedgerError
             Where the logits have another width, the shapes differ, or a target is no type.
         """
+        if self.device is None:
+            self.device = logits.device
+            self._clear()
         if logits.shape[-1] != self.vocabulary:
             raise LedgerError(f"the logits have {logits.shape[-1]} columns and the ledger {self.vocabulary} types; make it "
                               "with the width of the model's output (which may be padded beyond the tokenizer's).")
         if logits.shape[:-1] != targets.shape:
             raise LedgerError(f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} do not go together; give "
                               "logits[:, :-1] with ids[:, 1:].")
-        z, y = logits.reshape(-1, self.vocabulary), targets.reshape(-1)
+        z, y = logits.reshape(-1, self.vocabulary).to(self.device), targets.reshape(-1).to(self.device)
         keep = y != self.ignore
         for token in self.drop:
             keep &= y != token
@@ -126,26 +131,43 @@ class TokenLedger:
         self._seen += torch.bincount(y, minlength=self.vocabulary).to(wide)
 
     @torch.no_grad()
-    def measure(self, model: nn.Module, batches: Iterable[Tensor]) -> TokenLedger:
+    def measure(self, model: nn.Module, batches: Iterable[Tensor | Mapping]) -> TokenLedger:
         """Run a model over batches of ids [n, T + 1], with padding ``ignore``, and add what it predicts.
 
-        Any causal model that maps ids [n, T] to logits [n, T, V], or to an object with ``logits`` as Hugging Face's do.
+        Any causal model that maps ids [n, T] to logits [n, T, V], or to an object with ``logits`` as Hugging Face's do. A
+        batch may be a tokenizer's dictionary of ``input_ids`` and ``attention_mask``, padded on the right.
         """
         was, _ = model.training, model.eval()
+        at = self.device or next((p.device for p in model.parameters()), None)
         try:
             for ids in batches:
-                ids = ids.to(self.device)
+                ids = (ids if isinstance(ids, Tensor) else self._ids_of(ids)).to(at)
                 out = model(ids[:, :-1].clamp_min(0))
                 self.update(getattr(out, "logits", out), ids[:, 1:])
         finally:
             model.train(was)
         return self
 
+    def _ids_of(self, batch: Mapping) -> Tensor:
+        """Ids of a tokenizer's dictionary, with ``ignore`` where its mask hides padding."""
+        if not isinstance(batch, Mapping) or not isinstance(batch.get("input_ids"), Tensor):
+            raise LedgerError("a batch is a tensor of ids [n, T + 1], or a dictionary with such input_ids "
+                              "(return_tensors=\"pt\").")
+        ids, mask = batch["input_ids"], batch.get("attention_mask")
+        if mask is None:
+            return ids
+        if not bool(mask[:, 0].all()):
+            raise LedgerError("the batch is padded on the left, which moves positions; set tokenizer.padding_side = "
+                              "\"right\".")
+        return ids.masked_fill(mask == 0, self.ignore)
+
     def read(self, model: nn.Module, tokenizer, texts: Iterable[str], length: int = 128, batch: int = 16) -> TokenLedger:
         """Measure a model on texts: each is cut into windows of ``length`` + 1 tokens, the last of a batch padded.
 
-        ``tokenizer`` is Hugging Face's, of ``transformers`` or of ``tokenizers``, or any with ``encode``.
+        ``texts`` are several or one. ``tokenizer`` is Hugging Face's, of ``transformers`` or of ``tokenizers``, or any with
+        ``encode``.
         """
+        texts = [texts] if isinstance(texts, str) else texts
         return self.measure(model, windows((_ids(tokenizer, t) for t in texts), length, batch, self.ignore))
 
     def look(self) -> np.ndarray:
@@ -187,7 +209,7 @@ class TokenLedger:
         loss, seen = self.loss(), self._seen.cpu().numpy()
         if not seen.sum():
             raise LedgerError("no token has been measured; call update, measure or read first (is all of it padding?).")
-        counts = seen if counts is None else np.asarray(counts, dtype=float)
+        counts = seen if counts is None else np.asarray(torch.as_tensor(counts).cpu(), dtype=float)
         if len(counts) != self.vocabulary:
             raise LedgerError(f"counts has {len(counts)} entries and the ledger {self.vocabulary} types; count with the same "
                               "tokenizer, and pad with zeros to the width of the logits.")

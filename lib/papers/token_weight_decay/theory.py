@@ -43,6 +43,9 @@ def ufm_loss(counts: np.ndarray, decay: float, total: float | None = None) -> np
 
 def linear_loss(f: np.ndarray, decay: float, types: int) -> np.ndarray:
     """Loss of types of frequency ``f`` at the optimum of one matrix with L2: f pi(delta) = decay (K-1)/K delta, nats."""
+    if not decay > 0 or not (np.asarray(f) > 0).all():
+        raise LedgerError("the linear model's optimum needs a decay and frequencies above 0; without decay every loss "
+                          "falls to 0.")
     from scipy.optimize import brentq
     share = (types - 1) / types
 
