@@ -14,8 +14,9 @@ import torch
 from _race import compared, main, race
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from book.language.autoregressive_trees import stories
 from lib.papers import autoregressive_trees as art
-from lib.papers.autoregressive_trees import machines, stories
+from lib.papers.autoregressive_trees import machines
 
 LENGTH, TREES = 80, 20
 KINDS = {"tree": "one tree", "forest": f"{TREES} trees", "xgboost": "XGBoost, a tree a word",

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from _race import compared, main, race
 
+from book.language.distributed_speculative_inference import experiments, pairs
 from lib.papers import distributed_speculative_inference as dsi
-from lib.papers.distributed_speculative_inference import pairs, trials
 
 
 def event_loop(accepts, k: int, t_target: float, t_draft: float) -> float:
@@ -58,7 +58,7 @@ def overhead(transport: str = "threads", rounds: int = 5, n: int = 60) -> list[d
             for s in range(rounds):
                 choice = dsi.SharedNoise(s)
                 got = e.generate((1, 2, 3), n, k, choice=choice, pace=pace)
-                accepts = trials.agreement(drafter, (1, 2, 3), got.tokens, choice)
+                accepts = experiments.agreement(drafter, (1, 2, 3), got.tokens, choice)
                 want = dsi.simulate(accepts, k, *pace, servers, preempt=True).times[0, -1]
                 ratio.append(got.seconds / want)
                 lost.append(1000 * (got.seconds - want) / n)

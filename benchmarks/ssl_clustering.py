@@ -15,8 +15,8 @@ from _race import DEVICE, compared, main, race
 from PIL import Image, ImageFilter
 from sklearn.neighbors import NearestCentroid
 
+from book.representations.ssl_clustering import tasks, training
 from lib.papers import ssl_clustering as ssl
-from lib.papers.ssl_clustering import tasks, training
 
 VIEWS, BATCH = 256, 64
 

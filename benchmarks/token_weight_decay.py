@@ -15,9 +15,9 @@ from _race import DEVICE, compared, main, race
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from book.language.token_weight_decay import training
 from lib.models import Attention, rotate
 from lib.papers import token_weight_decay as twd
-from lib.papers.token_weight_decay import training
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # bfloat16, dense, by the data sheets
 

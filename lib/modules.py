@@ -1,4 +1,4 @@
-"""Modules of ``lib`` as files, and those that a text imports; nothing is imported or run to find them."""
+"""Modules of ``lib`` and of the chapters (``book``) as files, and those that a text imports; none is run to find them."""
 
 import ast
 import functools
@@ -6,15 +6,21 @@ import os
 from pathlib import Path
 
 LIB = Path(__file__).resolve().parent
+OURS = ("lib", "book")  # packages beside each other; of ``book`` the folders that hold a chapter's code
+
+
+def is_ours(name: str) -> bool:
+    """Whether a module is one of ``lib`` or of a chapter, by its name."""
+    return name.split(".")[0] in OURS
 
 
 def module_file(name: str) -> Path | None:
-    """File of a module of ``lib``, or None."""
-    if name != "lib" and not name.startswith("lib."):
+    """File of a module of ``lib`` or of a chapter, or None."""
+    if not is_ours(name):
         return None
-    stem = LIB.joinpath(*name.split(".")[1:])
+    stem = LIB.parent.joinpath(*name.split("."))
     module = stem.with_suffix(".py")
-    if name != "lib" and module.is_file():
+    if module.is_file():
         return module
     return stem / "__init__.py" if (stem / "__init__.py").is_file() else None
 
@@ -41,17 +47,17 @@ def _named(text: str, where: str) -> tuple[tuple[str, ...], bool]:
             base = absolute(n, where)
             found.update(dict.fromkeys([base, *(f"{base}.{a.name}" for a in n.names)]))
     is_lazy = any(isinstance(n, ast.FunctionDef) and n.name == "__getattr__" for n in tree.body)
-    return tuple(m for m in found if m == "lib" or m.startswith("lib.")), is_lazy
+    return tuple(filter(is_ours, found)), is_lazy
 
 
 def _state() -> tuple:
-    """Name, time and size of all files of ``lib``: what must be the same for a walk to be remembered."""
-    return LIB, tuple((f.path, (s := f.stat()).st_mtime_ns, s.st_size) for folder, _, _ in os.walk(LIB)
-                      for f in os.scandir(folder) if f.name.endswith(".py"))
+    """Name, time and size of all our modules: what must be the same for a walk to be remembered."""
+    return LIB, tuple((f.path, (s := f.stat()).st_mtime_ns, s.st_size) for ours in OURS
+                      for folder, _, _ in os.walk(LIB.parent / ours) for f in os.scandir(folder) if f.name.endswith(".py"))
 
 
 def modules_reached(code: str) -> tuple[Path, ...]:
-    """Files of ``lib`` that a page's code imports, through others and with the packages that hold them.
+    """Files of our modules that a page's code imports, through others and with the packages that hold them.
 
     A package that hands out names lazily reaches all its modules. A module's siblings are not reached: what one chapter
     does not import never makes its result anew.

@@ -3,6 +3,8 @@
 import ast
 import functools
 
+from lib.modules import is_ours
+
 
 class _Plain(ast.NodeTransformer):
     """Drops what no number depends on: docstrings, annotations, messages of errors, the place of our own modules."""
@@ -50,7 +52,7 @@ class _Plain(ast.NodeTransformer):
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        if node.level or (node.module or "").split(".")[0] == "lib":  # what it names is followed and is a part itself
+        if node.level or is_ours(node.module or ""):  # what it names is followed and is a part itself
             node.module, node.level = "lib", 0
         return node
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 
+from lib.modules import is_ours
 from lib.words import inline
 
 
@@ -27,7 +28,7 @@ def place() -> str:
         if cell:
             return f"cell {cell}"
     frame = sys._getframe(1)
-    while frame and str(frame.f_globals.get("__name__", "")).startswith("lib."):
+    while frame and is_ours(str(frame.f_globals.get("__name__", ""))):
         frame = frame.f_back
     if frame is None:
         return "unknown"

@@ -590,15 +590,15 @@ def simulated(d):
 
 
 def spoken(call, d):
+    from book.language.distributed_speculative_inference import pairs
     from lib.papers import distributed_speculative_inference as dsi
-    from lib.papers.distributed_speculative_inference import pairs
 
     target, drafter = (m.to(d) for m in pairs.early_exit(32, 16, 3, 2, 0.5, 0))
     return call(dsi, target, drafter)
 
 
 def written_by_trees_peer(d):
-    from lib.papers.autoregressive_trees import nets
+    from book.language.autoregressive_trees import nets
 
     texts = [np.arange(i, i + 6) % 4 for i in range(8)]
     told = nets.rows(texts, 4, 6, d)

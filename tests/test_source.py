@@ -174,13 +174,15 @@ def test_fields_of_a_data_class_count_and_their_types_do_not():
 def tree(tmp_path, monkeypatch):
     """A library of one's own: ``tree({"a.py": text, ...})`` writes it and ``closure`` walks it."""
     from lib import modules
-    monkeypatch.setattr(modules, "LIB", tmp_path)
+    monkeypatch.setattr(modules, "LIB", tmp_path / "lib")
 
     def write(files: dict[str, str]) -> None:
-        for f in tmp_path.glob("*.py"):
+        for f in tmp_path.rglob("*.py"):
             f.unlink()
         for name, text in files.items():
-            (tmp_path / name).write_text(text)
+            file = tmp_path / name if name.startswith("book/") else tmp_path / "lib" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
     return write
 
 
@@ -198,6 +200,11 @@ def test_where_a_part_stands_does_not_matter(tree):
              "w.py": f"from lib.y import helper\nfrom lib.x import other\n{CALLER}"}
     tree(moved)
     assert canonical(closure("lib.w", "f")) == before
+    beside = {"z.py": "RATE = 2.0\n", "book/part/mini/w.py": f"from .v import helper\nfrom lib.x import other\n{CALLER}",
+              "book/part/mini/v.py": f"from lib.z import RATE\n{NP}{HELPER}",
+              "x.py": f"{NP}{OTHER.replace('lib.a', 'book.part.mini.v')}"}
+    tree(beside)
+    assert canonical(closure("book.part.mini.w", "f")) == before
     tree({**moved, "y.py": moved["y.py"].replace("numpy", "jax.numpy")})
     assert canonical(closure("lib.w", "f")) != before
 

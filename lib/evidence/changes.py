@@ -2,7 +2,8 @@
 
 A statement that was changed, added or removed must be entered. What runs at import (a constant, an import, the body of a
 class) is entered where it is read. What a compiler runs is seen by no trace. Statements that raise are left out: had one
-been reached there would be no evidence. So are methods whose name nothing in the closure reads: nothing calls them.
+been reached there would be no evidence. So is what nothing can call: a method whose name nothing in the closure reads, and
+a function that only such methods read.
 """
 
 import ast
@@ -116,36 +117,53 @@ def _one_side(mine: list[Placed], theirs: list[Placed]) -> list[Must]:
               {(p.part.name, normalise(p.part.text), _linked(p.part)) for p in mine}]
     out: dict[Must, None] = {}
     at_import: list[str] = []
-    read = _read(mine)
-    for p in odd:
+    alive = _alive(mine)
+    for p in (p for p in odd if p in alive):
         q = _counterpart(p, others)
         changed = differing(q.source, p.source)[1] if q else items(p.source)
         if q and _linked(p.part) != _linked(q.part):  # it may mean something else by the names that it reads
             linked = {r.rpartition(".")[2] for r, *_ in p.part.links} | {r.rpartition(".")[2] for r, *_ in q.part.links}
             changed = [i for i in items(p.source) if i in changed or i.reads & linked]
-        changed = [i for i in changed if i.method is None or i.method in read or i.method.startswith("__")]
+        changed = [i for i in changed if i in alive[p]]
         out |= dict.fromkeys(_lines(p, i) for i in changed if not i.at_import and not i.silent)
         out |= dict.fromkeys(_lines(p, replace(i, first=a, last=b)) for i in changed if i.at_import for a, b in i.lambdas)
         if any(i.at_import for i in changed):
             at_import.append(p.part.name)
-    return list(out | dict.fromkeys(_readers(at_import, mine)))
+    return list(out | dict.fromkeys(_readers(at_import, alive)))
 
 
-def _read(parts: list[Placed]) -> set[str]:
-    """Names and attributes that parts read anywhere, and their texts of one word, by which ``getattr`` may read one."""
-    words = {n.value for p in parts for n in ast.walk(ast.parse(p.part.text))
-             if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value.isidentifier()}
-    return words.union(*(i.reads for p in parts for i in items(p.source)))
+def _alive(parts: list[Placed]) -> dict[Placed, list[Item]]:
+    """Parts that something may call, with those of their statements that may run.
+
+    A part is read by name by another that is alive, or by none. A method is read by name, or by a text of one word, by which
+    ``getattr`` may read it, or is called by Python itself.
+    """
+    read_by_others = {p: {n for q in parts if q is not p for i in items(q.source) for n in _meant(q, i)} for p in parts}
+    names = {p.part.name for p in parts if p.part.name not in read_by_others[p]}
+    names |= {n.value for p in parts for n in ast.walk(ast.parse(p.part.text))
+              if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value.isidentifier()}
+    while True:
+        out = {p: [i for i in items(p.source) if i.method is None or i.method in names or i.method.startswith("__")]
+               for p in parts if p.part.name in names}
+        more = names.union(*(_meant(p, i) for p, some in out.items() for i in some))
+        if more == names:
+            return out
+        names = more
 
 
-def _readers(names: list[str], parts: list[Placed]) -> list[Must]:
+def _meant(p: Placed, i: Item) -> set[str]:
+    """Names that a statement reads, and those of the parts that it means by them."""
+    return i.reads | {n for r, n, _ in p.part.links if r.rpartition(".")[2] in i.reads}
+
+
+def _readers(names: list[str], parts: dict[Placed, list[Item]]) -> list[Must]:
     """Statements that read names which modules bind when they are read, through other such names too."""
     out, todo, seen = [], list(names), set(names)
     while todo:
         name, found = todo.pop(), False
-        for p in parts:
+        for p, some in parts.items():
             alias = {name} | {r.rpartition(".")[2] for r, n, _ in p.part.links if n == name}
-            for i in items(p.source):
+            for i in some:
                 if not i.reads & alias or i.at_import and p.part.name == name:
                     continue
                 found = True

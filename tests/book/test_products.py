@@ -126,6 +126,7 @@ def test_an_eleventh_chapter_is_as_easy_as_copying_one(tmp_path):
         shutil.copy(ROOT / name, tmp_path / name)
     for page in chapters():
         (tmp_path / page.relative).unlink()
+        shutil.rmtree((tmp_path / page.relative).with_name(page.slug.replace("-", "_")))
         (tmp_path / "tests" / "reference" / f"{page.slug}.ipynb").unlink(missing_ok=True)
     toc = (tmp_path / "_toc.yml").read_text().splitlines()
     left = "\n".join(x for x in toc if not any(s in x for s in SLUGS)) + "\n"
@@ -136,7 +137,7 @@ def test_an_eleventh_chapter_is_as_easy_as_copying_one(tmp_path):
         return subprocess.run([sys.executable, "-m", "lib.book", *words], cwd=tmp_path, env=env, capture_output=True,
                               text=True)
     made = book("new", "guarantees", "eleventh-chapter")
-    assert made.returncode == 0 and len(made.stdout.splitlines()) == 3, made.stderr
+    assert made.returncode == 0 and len(made.stdout.splitlines()) == 5, made.stderr
     assert "exists already" in book("new", "guarantees", "eleventh-chapter").stderr
     built = book("build")
     assert built.returncode == 0, built.stdout + built.stderr
@@ -191,10 +192,11 @@ def test_plain_jupyter_book_and_a_prose_edit_executes_nothing(mini):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """A built wheel, unpacked: ``lib`` as it is installed, with no checkout around it."""
+    """A built wheel, unpacked: ``lib`` and the chapters' code as they are installed, with no checkout around them."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    shutil.copytree(ROOT / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("lib", "book"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     out = subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
@@ -211,9 +213,11 @@ def installed(site, home) -> dict:
     return {k: v for k, v in env.items() if not k.startswith("BOOK_")}
 
 
-def test_the_wheel_holds_all_of_lib(site, tmp_path):
-    here = {f.relative_to(ROOT).as_posix() for f in (ROOT / "lib").rglob("*.*") if "__pycache__" not in f.parts}
-    assert {f.relative_to(site).as_posix() for f in (site / "lib").rglob("*.*")} == here
+def test_the_wheel_holds_lib_and_the_chapters_code_and_no_page(site, tmp_path):
+    here = {f.relative_to(ROOT).as_posix() for f in [*(ROOT / "lib").rglob("*.*"), *(ROOT / "book").rglob("*.py")]
+            if "__pycache__" not in f.parts}
+    assert {f.relative_to(site).as_posix() for top in ("lib", "book") for f in (site / top).rglob("*.*")} == here
+    assert all(f"book/{p.relative.split('/')[1]}/{p.slug.replace('-', '_')}/experiments.py" in here for p in chapters())
     code = ("from lib.papers import probabilistic_stability as ps; import lib; from lib import data, paths\n"
             "print(lib.__file__, paths.root(), paths.home(), len(data.status()), data.have('kjv'),\n"
             "      round(float(ps.thresholds(ps.squared_gaussian(1)).prob_edge), 4))")

@@ -79,6 +79,20 @@ def test_names_that_mean_something_else_are_entered_where_they_are_read():
     assert [names(m) for m in must_enter(*sides)] == [[("f", 10), ("f", 11)]] * 2
 
 
+def test_what_nothing_can_call_need_not_be_entered():
+    model = "class M:\n    def run(self):\n        return {}\n\n    def tell(self):\n        return words({})\n"
+    words = ("words", "def words(x):\n    return x + {}", 9)
+    f = ("f", "def f(x):\n    return M().run()", 12)
+
+    def parts(a, b, c):
+        return placed(("M", model.format(a, b), 1), (words[0], words[1].format(c), 9), f)
+    assert must_enter(parts(1, 1, 1), parts(1, 2, 2)) == ([], [])
+    assert names(must_enter(parts(1, 1, 1), parts(2, 2, 2))[1]) == [("M", 3)]
+    for reads in ("M().tell()", "getattr(M(), 'tell')()"):
+        f = ("f", f"def f(x):\n    return {reads}", 12)
+        assert names(must_enter(parts(1, 1, 1), parts(1, 2, 2))[1]) == [("M", 6), ("words", 10)]
+
+
 def test_what_was_not_entered_is_missed():
     must = [Must("f", "a.py", 3, 4, False), Must("h", "a.py", 8, 8, True)]
     assert missed(must, [("a.py", 4), ("b.py", 8)], False) == must[1:] and missed(must, [("a.py", 4)], True) == []

@@ -7,11 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from lib import data
-from lib.papers import autoregressive_trees as art
-from lib.papers.autoregressive_trees import (
+from book.language.autoregressive_trees import (
     exercises,
-    machines,
+    experiments,
     nets,
     probes,
     reading,
@@ -19,16 +17,17 @@ from lib.papers.autoregressive_trees import (
     stories,
     texts,
     traces,
-    tree,
-    trials,
 )
+from lib import data
+from lib.papers import autoregressive_trees as art
+from lib.papers.autoregressive_trees import machines, tree
 
 
 def every(machine, n):
     return [list(w) for w in product(machine.symbols, repeat=n)]
 
 
-@pytest.mark.parametrize("make", trials.AUTOMATA.values(), ids=trials.AUTOMATA)
+@pytest.mark.parametrize("make", experiments.AUTOMATA.values(), ids=experiments.AUTOMATA)
 def test_an_automaton_and_its_tree_write_the_same(make):
     machine = make()
     for n in (1, 3, 6):
@@ -366,24 +365,24 @@ def test_a_transformer_writes_by_the_same_rule():
 
 
 def test_a_shallow_sum_of_trees_does_not_see_parity():
-    found = trials.parity_forests(6, 20, [1, 2])["correlation"]
+    found = experiments.parity_forests(6, 20, [1, 2])["correlation"]
     assert np.abs(found[:, 0]).max() < 1e-12 and (found[:, 1] > 0.1).all()
-    once = trials.parity_trees(6, (2, 16, 64), [1])
+    once = experiments.parity_trees(6, (2, 16, 64), [1])
     assert np.allclose(once["accuracy"], once["exact"]) and (once["accuracy"] <= once["bound"] + 1e-12).all()
-    assert (trials.memory(3, 4, 50, [1, 2])["repeat"] <= 81).all()
+    assert (experiments.memory(3, 4, 50, [1, 2])["repeat"] <= 81).all()
 
 
 def test_every_trial_has_seeds_first():
-    assert not trials.automata((1, 3), 5, [1, 2])["wrong"].any()
-    assert not trials.tapes([1, 2], 4, 3, 4)["wrong"].any()
-    assert not trials.circuits([1, 2], 4, 8)["wrong"].any()
-    found = trials.learnt(6, (10, 40), [1, 2])
+    assert not experiments.automata((1, 3), 5, [1, 2])["wrong"].any()
+    assert not experiments.tapes([1, 2], 4, 3, 4)["wrong"].any()
+    assert not experiments.circuits([1, 2], 4, 8)["wrong"].any()
+    found = experiments.learnt(6, (10, 40), [1, 2])
     assert found["cot"].shape == found["equal"].shape == (2, 4, 2)
     kinds = (("tree", (0.8, ), 0, 0, ()), ("tree", (0.8, ), 0, 8, ()), ("forest", (), 3, 0, (("n_estimators", 2), )))
-    found = trials.written(kinds, 20, 6, [1])
+    found = experiments.written(kinds, 20, 6, [1])
     assert found["loss"].shape == (1, 3) and (found["parameters"] > 0).all() and (found["novelty"] <= 1).all()
-    assert trials.curves(kinds[:1], (10, 20), 4, [1, 2])["loss"].shape == (2, 1, 2)
-    found = trials.transformers((8, ), (10, ), 3, 4, (1e-3, 3e-3), 4, [1])
+    assert experiments.curves(kinds[:1], (10, 20), 4, [1, 2])["loss"].shape == (2, 1, 2)
+    found = experiments.transformers((8, ), (10, ), 3, 4, (1e-3, 3e-3), 4, [1])
     assert found["loss"].shape == (1, 1, 1) and found["rate"].shape == (1, 1) and np.isfinite(found["loss"]).all()
 
 

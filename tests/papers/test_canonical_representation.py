@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from book.dynamics.canonical_representation import exercises, experiments, linear
 from lib import models
 from lib.papers import canonical_representation as cr
-from lib.papers.canonical_representation import exercises, factorial, linear, nets, tasks, trials
+from lib.papers.canonical_representation import factorial, nets, tasks
 
 cross_entropy = nn.functional.cross_entropy
 X, Y = torch.randn(48, 6, generator=torch.Generator().manual_seed(0)), torch.arange(48) % 3
@@ -133,7 +134,7 @@ def test_linear_nets_reach_the_exponents_of_the_theorem():
 
 
 def test_the_account_of_the_gram_matrix_closes():
-    E = trials.balance((1e-2,), 60, 20, 0.1, 8, 16, 3, [0, 1], "cpu")
+    E = experiments.balance((1e-2,), 60, 20, 0.1, 8, 16, 3, [0, 1], "cpu")
     assert E["miss"].max() < 1e-10 and np.allclose(E["trace"].sum(-1), 0, atol=1e-10)
 
 

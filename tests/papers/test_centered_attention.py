@@ -9,9 +9,18 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import GPT2Config, GPT2Model
 
+from book.representations.centered_attention import (
+    exercises,
+    experiments,
+    language,
+    nodes,
+    scenes,
+    segmentation,
+    textures,
+)
 from lib import data
 from lib.papers import centered_attention as ca
-from lib.papers.centered_attention import exercises, graphs, language, nodes, scenes, segmentation, textures, trials
+from lib.papers.centered_attention import graphs
 
 
 def gen(seed=0):
@@ -204,20 +213,20 @@ def test_bad_input_is_told_with_its_remedy(call, word):
 
 
 def test_random_laws_hold_and_the_threshold_is_where_theory_puts_it():
-    found = trials.identities(16, 8, 5, [1, 2, 3])
+    found = experiments.identities(16, 8, 5, [1, 2, 3])
     assert found["fused"].max() < 1e-12 and found["spectrum"].max() < 1e-8 and found["over"].max() <= 1e-9
-    turn = trials.threshold(12, 400, 0.01, [4, 5])
+    turn = experiments.threshold(12, 400, 0.01, [4, 5])
     assert np.abs(turn["measured"] - turn["predicted"]).max() < 0.02 and turn["curve"].shape == (2, 101)
-    a = trials.balanced(8, gen())
+    a = experiments.balanced(8, gen())
     assert torch.allclose(a.sum(0), torch.ones(8, dtype=torch.float64), atol=1e-6) and torch.allclose(a, a.T)
-    found = trials.stacks(12, 16, 6, 2, [1])
+    found = experiments.stacks(12, 16, 6, 2, [1])
     assert found["cosine"].shape == found["rank"].shape == (1, 4, 2, 7) and found["cosine"][0, 0, 0, -1] > 0.99
-    table = trials.spectra(4, 3, [1, 2])
+    table = experiments.spectra(4, 3, [1, 2])
     assert table["values"].shape == (3, 24, 2) and table["values"][:, :, 0].max(1) == pytest.approx([2, 1.75, 1.75], abs=0.3)
 
 
 def test_karate_splits_when_centred():
-    found = trials.karate(32, [1, 2])
+    found = experiments.karate(32, [1, 2])
     assert (found["agreement"][:, 1] > 0.85).all() and found["scores"].shape == (2, 4, 34)
 
 
@@ -274,7 +283,7 @@ def test_textures_have_labels_for_what_they_show():
         assert {int(c) for c in mask[i].unique()} - {0} == {int(c) + 1 for c in label[i].nonzero()[:, 0]}
     perfect = torch.nn.functional.one_hot(mask[:, ::4, ::4].flatten(1), 6)[..., 1:].float()
     assert segmentation.iou(perfect, mask[:, ::4, ::4].flatten(1), 0.5) == 1
-    found = trials.weak_labels("textures", (0.0, 1.0), 8, 2, 2, 4, 8, 64, (1e-3, 2e-3), [1, 2])
+    found = experiments.weak_labels("textures", (0.0, 1.0), 8, 2, 2, 4, 8, 64, (1e-3, 2e-3), [1, 2])
     assert found["iou"].shape == found["switched"].shape == (2, 2) and found["maps"].shape == (2, 6, 6, 6)
     assert set(found["rate"]) <= {1e-3, 2e-3}
 
@@ -310,7 +319,7 @@ def test_decoders_differ_by_centering_alone():
 
 
 def test_seconds_are_measured_for_both():
-    found = trials.seconds(16, 8, 2, 1, 2, [1])
+    found = experiments.seconds(16, 8, 2, 1, 2, [1])
     assert found["full"].shape == found["causal"].shape == (1, 2) and (found["full"] > 0).all()
 
 

@@ -10,20 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from book.language.distributed_speculative_inference import exercises, experiments, pairs, pretrained, table, virtual
 from lib import data
 from lib.papers import distributed_speculative_inference as dsi
-from lib.papers.distributed_speculative_inference import (
-    engine,
-    exercises,
-    forms,
-    pairs,
-    planning,
-    pretrained,
-    table,
-    transports,
-    trials,
-    virtual,
-)
+from lib.papers.distributed_speculative_inference import engine, forms, planning, transports
 from lib.papers.distributed_speculative_inference.workers import Mailbox, Port
 
 PROMPT, NOISE = (1, 2, 3), dsi.SharedNoise(1)
@@ -64,7 +54,7 @@ def test_times_by_hand():
 
 
 def test_si_against_a_walk_over_its_iterations():
-    for path in trials.every_path(6):
+    for path in experiments.every_path(6):
         for k in (1, 2, 4):
             want, tokens, now = [], 0, 0.0
             while tokens < 6:
@@ -77,7 +67,7 @@ def test_si_against_a_walk_over_its_iterations():
 
 
 def test_simulator_and_formula_agree_and_too_few_servers_queue():
-    paths = trials.every_path(7)
+    paths = experiments.every_path(7)
     for k, c in ((1, 0.2), (2, 0.2), (3, 0.3)):
         assert np.allclose(dsi.simulate(paths, k, 1.0, c, 9).times, forms.dsi_times(paths, k, 1.0, c))
         need = int(forms.servers_needed(k, 1.0, c))
@@ -170,12 +160,12 @@ def test_rejection_keeps_the_law_and_shared_noise_samples_it():
 
 
 def test_exact_laws_by_enumeration_and_a_wrong_rule_is_seen():
-    assert trials.exact_laws(3, 3, (1, 2), [4])["wrong"].sum() == 0
+    assert experiments.exact_laws(3, 3, (1, 2), [4])["wrong"].sum() == 0
     gen = np.random.default_rng(4)
-    p, q = trials.laws(3, 3, gen), trials.laws(3, 3, gen)
-    got = trials.speculated(p, q, 2, 3)
+    p, q = experiments.laws(3, 3, gen), experiments.laws(3, 3, gen)
+    got = experiments.speculated(p, q, 2, 3)
     assert sum(got.values()) == 1
-    assert any(got.get(s, 0) != v for s, v in trials.speculated(q, p, 2, 3).items())
+    assert any(got.get(s, 0) != v for s, v in experiments.speculated(q, p, 2, 3).items())
 
 
 # models and engine
@@ -455,9 +445,9 @@ def test_measure_finds_acceptance_and_plans():
 def test_early_exit_shares_weights_and_small_strength_means_agreement():
     target, drafter = pair(0.05, 3)
     assert drafter.model.layers[0] is target.model.layers[0] and len(drafter.model.layers) == 2
-    weak = trials.agreement(drafter, PROMPT, dsi.plain(target, PROMPT, 60, NOISE).tokens, NOISE).mean()
+    weak = experiments.agreement(drafter, PROMPT, dsi.plain(target, PROMPT, 60, NOISE).tokens, NOISE).mean()
     target, drafter = pair(10.0, 3)
-    strong = trials.agreement(drafter, PROMPT, dsi.plain(target, PROMPT, 60, NOISE).tokens, NOISE).mean()
+    strong = experiments.agreement(drafter, PROMPT, dsi.plain(target, PROMPT, 60, NOISE).tokens, NOISE).mean()
     assert weak > 0.85 > strong
 
 
@@ -481,20 +471,20 @@ def test_training_and_distilling_lower_the_loss():
 
 
 def test_experiments_small():
-    r = trials.exhaustive((1, 4), (1, 2), (0.2, 0.9))["rows"]
+    r = experiments.exhaustive((1, 4), (1, 2), (0.2, 0.9))["rows"]
     safe = r[:, 1] * r[:, 2] <= 1
     assert r[:, 4].sum() == 0 and r[safe, 5:8].sum() == 0 and r[~safe, 5].sum() > 0
-    assert trials.rates(((0.5, 1, 0.2),), 4000, [0])["rates"][0, 0] == pytest.approx([0.6, 0.8, 3.0], rel=0.05)
-    q = trials.queues(0.9, 0.1, 2, (1, 5), 3000, [0])["latency"][0]
+    assert experiments.rates(((0.5, 1, 0.2),), 4000, [0])["rates"][0, 0] == pytest.approx([0.6, 0.8, 3.0], rel=0.05)
+    q = experiments.queues(0.9, 0.1, 2, (1, 5), 3000, [0])["latency"][0]
     assert q[0, 0] > 2 * q[1, 0] and q[0, 1] < q[0, 0]
-    v = trials.virtual_runs((1.0,), ((2, 3), (1, 1)), 8, 1.0, 0.2, [5])
+    v = experiments.virtual_runs((1.0,), ((2, 3), (1, 1)), 8, 1.0, 0.2, [5])
     assert v["same"].all() and v["late"].max() < 1e-9 and (v["forwards"] >= 1).all()
-    assert np.abs(trials.estimates((0.5,), 256, 40, [1])["estimate"] - 0.5).max() < 0.03
-    c = trials.regrets((0.5,), 1.0, 0.1, 4, 0.05, 60, 6, [1])["cost"]
+    assert np.abs(experiments.estimates((0.5,), 256, 40, [1])["estimate"] - 0.5).max() < 0.03
+    c = experiments.regrets((0.5,), 1.0, 0.1, 4, 0.05, 60, 6, [1])["cost"]
     assert c.shape == (1, 1, 7) and np.isnan(c[0, 0, :2]).all() and c[0, 0, -1] > 0
-    p = trials.paced((0.5,), ((2, 2),), 5, 0.02, 0.005, [1])["seconds"]
+    p = experiments.paced((0.5,), ((2, 2),), 5, 0.02, 0.005, [1])["seconds"]
     assert p.shape == (1, 1, 1, 6) and p[..., 5].all() and (p[..., :3] > 0).all()
-    b = trials.saturated(32, 3, 1, 0.5, 5, 2, (2,), [1])
+    b = experiments.saturated(32, 3, 1, 0.5, 5, 2, (2,), [1])
     assert b["seconds"].shape == (1, 1, 3) and (b["seconds"] > 0).all() and b["crowd"].min() > 0
 
 

@@ -8,9 +8,10 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestCentroid
 
+from book.representations.few_shot_collapse import drawings, exercises, experiments, wider
 from lib import data, stats
 from lib.papers import few_shot_collapse as fs
-from lib.papers.few_shot_collapse import drawings, episodes, exercises, theorems, trials, wider
+from lib.papers.few_shot_collapse import episodes, theorems
 
 
 def gen(seed=0):
@@ -63,7 +64,7 @@ def test_bounds_hold_on_gaussian_classes_and_average_to_the_theorem(n):
     delta = torch.randn(p, generator=g, dtype=torch.float64)
     delta /= delta.norm()
     V = (sd**2).sum(1)
-    hits = [int((trials._margins(g, sd[i], sd[1 - i], (-1) ** i * delta, n, 40_000) <= 0).sum()) for i in (0, 1)]
+    hits = [int((experiments._margins(g, sd[i], sd[1 - i], (-1) ** i * delta, n, 40_000) <= 0).sum()) for i in (0, 1)]
     error = sum(hits) / 80_000
     a = [float(theorems.by_distance(V[i], V[1 - i], n)) for i in (0, 1)]
     assert error <= sum(a) / 2 <= theorems.constant(n) * float(V.mean()) <= 8 * (1 + 1 / n) * float(V.mean()) + 1e-12
@@ -77,14 +78,14 @@ def test_bounds_hold_on_gaussian_classes_and_average_to_the_theorem(n):
 def test_known_centres_and_the_two_point_law():
     W = torch.tensor([0.05, 0.2])
     assert torch.allclose(theorems.by_direction(W, 4 * W, math.inf), 4 * W / (1 + 4 * W))
-    found = trials.two_point((0.2,), 200_000, [1, 2])["error"]
+    found = experiments.two_point((0.2,), 200_000, [1, 2])["error"]
     assert np.abs(found - 0.8 / 1.8).max() < 0.006
 
 
 def test_margin_variance_of_gaussian_features():
     g, n = gen(5), 3
     sd, delta = torch.tensor([[0.5, 0.2], [0.3, 0.6]], dtype=torch.float64), torch.tensor([1.0, 0.0], dtype=torch.float64)
-    margins = trials._margins(g, sd[0], sd[1], delta, n, 400_000)
+    margins = experiments._margins(g, sd[0], sd[1], delta, n, 400_000)
     dots = sd**2 @ (sd**2).T
     v = theorems.signal(sd[0, 0] ** 2, sd[1, 0] ** 2, dots[0, 0], dots[0, 1], n) + 2 * (dots[0, 0] + dots[1, 1]) / n**2
     assert float(margins.var()) == pytest.approx(float(v), rel=0.02)
@@ -192,8 +193,8 @@ def test_bad_input_is_told_with_its_remedy(call, word):
 
 def test_sample_bound_is_infinite_where_means_are_too_close():
     one = torch.tensor(1.0)
-    assert torch.isinf(trials.sample_bound(one, 0.1 * one, 10, 1.0, 0.05))
-    found = trials.from_samples((1000,), 10, 0.05, 16, [1])
+    assert torch.isinf(experiments.sample_bound(one, 0.1 * one, 10, 1.0, 0.05))
+    found = experiments.from_samples((1000,), 10, 0.05, 16, [1])
     assert found["covered"][0, 0] == 1 and 1 < found["ratio"][0, 0] < 4
 
 
@@ -256,13 +257,13 @@ def test_each_vendor_is_seen_and_not_seen():
 
 def test_whitened_source_has_unit_covariance_without_shrinkage():
     z = clouds(10, 200, 4, 0.7)
-    w = trials.whitened(z, z, 0.0)
+    w = experiments.whitened(z, z, 0.0)
     r = (w - w.mean(1, keepdim=True)).reshape(-1, 4)
     assert torch.allclose(r.T @ r / len(r), torch.eye(4, dtype=torch.float64), atol=1e-8)
 
 
 def test_the_split_is_disjoint():
-    parts = trials.split(100, 400, 400, 5, torch.arange(1039))
+    parts = experiments.split(100, 400, 400, 5, torch.arange(1039))
     assert len(set(torch.cat(parts).tolist())) == 900
 
 

@@ -6,9 +6,9 @@ import torch
 from numpy.polynomial import chebyshev
 from torch import nn
 
+from book.guarantees.multiplicative_networks import exercises, experiments, language, training
 from lib import data
 from lib.papers import multiplicative_networks as mn
-from lib.papers.multiplicative_networks import exercises, language, training, trials
 from lib.papers.multiplicative_networks.builders import ridge_coefficients, split_coefficients
 from lib.papers.multiplicative_networks.circuits import Builder, combine
 
@@ -156,7 +156,7 @@ def test_nets_of_every_kind_learn_and_keep_their_budget(kind):
     nets = training.Nets(kind, 2, width, 2, [1, 2], "cpu")
     size = sum(t[0].numel() for t in nets.tensors())
     assert size == training.parameters(kind, 2, width, 2) <= 900
-    x, y, *_ = trials.targets("smooth", 2, (512, 8, 8), [1, 2], "cpu")
+    x, y, *_ = experiments.targets("smooth", 2, (512, 8, 8), [1, 2], "cpu")
     before = training.error(nets, x, y)
     training.train(nets, x, y, torch.tensor([5e-3, 5e-3]), 150, 64, [1, 2])
     assert (training.error(nets, x, y) < 0.8 * before).all()
@@ -166,7 +166,7 @@ def test_members_do_not_depend_on_company():
     out = []
     for seeds in ([5], [4, 5]):
         nets = training.Nets("product", 2, 4, 2, seeds, "cpu")
-        x, y, *_ = trials.targets("kinks", 2, (64, 8, 8), seeds, "cpu")
+        x, y, *_ = experiments.targets("kinks", 2, (64, 8, 8), seeds, "cpu")
         training.train(nets, x, y, torch.full((len(seeds),), 1e-2), 20, 16, seeds)
         out.append(nets.last[0][-1])
     assert torch.allclose(*out, atol=1e-6)

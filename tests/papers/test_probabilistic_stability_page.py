@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+from book.dynamics.probabilistic_stability import exercises, experiments, maps
 from lib.papers import probabilistic_stability as ps
-from lib.papers.probabilistic_stability import exercises, maps, trials
 
 
 def test_the_check_fails_the_stub_and_passes_the_solution(cell):
@@ -29,13 +29,13 @@ def test_the_phase_table_shifts_as_the_interactive_figure_assumes():
     for m, sigma, B in ((0.5, 3.0, 2), (2.0, 9.0, 4)):
         rates = np.array([0.01, 0.05, 0.2])
         direct = ps.phases(ps.regression_signal(m, sigma, B), rates)
-        table = trials.phase_table((B,), (sigma / m,), rates * m)["phase"][0, 0]
+        table = experiments.phase_table((B,), (sigma / m,), rates * m)["phase"][0, 0]
         assert [("Ib", "Ia", "II", "III", "IV")[i] for i in table] == direct.tolist()
 
 
 def test_trials_give_each_seed_its_own_numbers():
-    one = trials.digits_rank((2,), (0.0, 8.0), 0.02, [100, 101], 100)["rank"]
-    two = trials.digits_rank((2,), (0.0, 8.0), 0.02, [101, 105], 100)["rank"]
+    one = experiments.digits_rank((2,), (0.0, 8.0), 0.02, [100, 101], 100)["rank"]
+    two = experiments.digits_rank((2,), (0.0, 8.0), 0.02, [101, 105], 100)["rank"]
     assert (one[1] == two[0]).all()
 
 

@@ -9,9 +9,10 @@ import torch
 from scipy import stats
 from torch import nn
 
+from book.guarantees.sparse_rademacher import complexity, convs, exercises, experiments, trees
 from lib import data
 from lib.papers import sparse_rademacher as sr
-from lib.papers.sparse_rademacher import complexity, convs, exercises, geometry, spectral, trees, trials
+from lib.papers.sparse_rademacher import geometry, spectral
 from lib.papers.sparse_rademacher.bounds import published
 
 
@@ -96,7 +97,7 @@ def test_numbers_of_the_published_formula_and_the_head():
     x = torch.ones(400, 1, 28, 28)
     layers, s = sr.walk(net, x), sr.sample(net, (x, torch.ones(400)))
     assert s.margins == pytest.approx(200, rel=1e-4)
-    form = trials.closed_form(3, 28)
+    form = experiments.closed_form(3, 28)
     tail = 3 * math.sqrt(math.log(2 * 9 / 0.05) / 800)
     for top, key in ((True, "with"), (False, "without")):
         capacity = published(layers, s, 0.05, top) - tail
@@ -345,13 +346,13 @@ def test_ascents_reach_the_top_of_small_classes():
 
 
 def test_training_lowers_the_bound_and_streams_agree():
-    x, y = trials.striped(400, 8, 0.3, [0, 1], "cpu", 0)
+    x, y = experiments.striped(400, 8, 0.3, [0, 1], "cpu", 0)
     nets = trees.Trees((8,), 6, [0, 1], 8)
-    before = trials.judged(nets, x, y, trials.energies(x))
+    before = experiments.judged(nets, x, y, experiments.energies(x))
     trees.train(nets, x, y, 0.1, 0.03, 150, 32, [0, 1], trees.hinge(6.0))
-    after = trials.judged(nets, x, y, trials.energies(x), ("golowich",))
+    after = experiments.judged(nets, x, y, experiments.energies(x), ("golowich",))
     assert (after[:, 0] < before[:, 0]).all() and np.allclose(after[:, 0], after[:, 3])
-    s = trials.streamed("stripes", (((8,), 6),), 400, (400, 900), 20, 0.03, 0.1, 0.3, 6.0, [0, 1], chunk=200)
+    s = experiments.streamed("stripes", (((8,), 6),), 400, (400, 900), 20, 0.03, 0.1, 0.3, 6.0, [0, 1], chunk=200)
     assert s["total"].shape == (2, 1, 2) and (s["total"][..., 1] < s["total"][..., 0]).all()
     assert s["error"].shape == (2, 1) and (0 <= s["error"]).all() and (s["error"] <= 1).all()
 
@@ -360,7 +361,7 @@ def test_a_collapsed_net_never_counts_as_independent_of_the_width():
     trace = np.ones((3, 2, 2, 6))
     trace[:, 1, -1, 0] = 4, np.inf, np.inf
     trace[2, 0, -1, 0] = np.inf
-    assert trials.widening(trace) == pytest.approx([2, np.log2(trials.CAP), np.log2(trials.CAP)])
+    assert experiments.widening(trace) == pytest.approx([2, np.log2(experiments.CAP), np.log2(experiments.CAP)])
 
 
 def test_nested_stripes_are_stripes_within_stripes():
@@ -384,7 +385,7 @@ def test_the_family_on_animals():
     trace, peers = r["trace"], r["peers"]
     assert trace.shape == (1, 1, 2, 6) and np.isfinite(trace).all() and (trace[..., 1] > trace[..., 2]).all()
     assert peers.shape == (1, 1, 2) and (peers > 0).all()
-    deep = trials.deeper("animals", ((32,), (8, 4)), (8, 16), 2, 5, [0, 1])
+    deep = experiments.deeper("animals", ((32,), (8, 4)), (8, 16), 2, 5, [0, 1])
     assert deep["found"].shape == (2, 2, 2) and (deep["found"] < deep["proved"]).all()
 
 

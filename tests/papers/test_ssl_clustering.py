@@ -7,8 +7,9 @@ import pytest
 import torch
 from sklearn.neighbors import NearestCentroid
 
+from book.representations.ssl_clustering import exercises, experiments, tasks, training
 from lib.papers import ssl_clustering as ssl
-from lib.papers.ssl_clustering import exercises, objectives, tasks, training, trials
+from lib.papers.ssl_clustering import objectives
 
 
 def blobs(seed: int = 0, classes: int = 6, instances: int = 4, views: int = 3, p: int = 8):
@@ -295,8 +296,8 @@ def test_depths_end_in_the_features(net):
 
 
 def test_planted_partners_follow_their_kernel():
-    bench = trials.Bench(tasks.letters(2), 0)
-    partner, P = trials.planted(bench, (0.1, 0.3, 0.3))
+    bench = experiments.Bench(tasks.letters(2), 0)
+    partner, P = experiments.planted(bench, (0.1, 0.3, 0.3))
     assert torch.allclose(P.sum(1), torch.ones(len(P), dtype=P.dtype)) and torch.allclose(P, P.T)
     i = torch.full((40_000, ), 17)
     j = partner(i, torch.Generator().manual_seed(0))
@@ -305,7 +306,7 @@ def test_planted_partners_follow_their_kernel():
 
 
 def test_graded_labels_keep_what_they_say():
-    bench = trials.Bench(tasks.letters(4), 3)
+    bench = experiments.Bench(tasks.letters(4), 3)
     z = torch.nn.functional.one_hot(bench.levels["letter"]).double() + 0.01 * torch.randn(
         len(bench.sample), 20, generator=torch.Generator().manual_seed(0))
     found = bench.graded(z)

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from book.language.token_weight_decay import exercises, experiments, sharded, texts, training
 from lib import data
 from lib.models import Gpt
 from lib.papers import token_weight_decay as twd
-from lib.papers.token_weight_decay import exercises, sharded, texts, theory, training, trials
+from lib.papers.token_weight_decay import theory
 
 
 def predictions(n: int = 200, types: int = 7, seed: int = 0):
@@ -67,7 +68,7 @@ def test_each_id_is_predicted_once():
 
 def test_models_of_torch_and_of_hugging_face_are_read():
     made = texts.tokenizer("bbe", 300) if data.have("bbe") else pytest.skip("data")
-    for model in (trials.gpt2(300, 0), trials.recurrent(300, 0)):
+    for model in (experiments.gpt2(300, 0), experiments.recurrent(300, 0)):
         report = twd.TokenLedger(300).read(model, made, ["In the beginning", "God made the heaven"], length=8).report()
         assert report.micro == pytest.approx(math.log(300), rel=0.1) and report.seen.sum() > 8
 
@@ -121,7 +122,7 @@ def filled(scale: float = 1.0) -> twd.TokenLedger:
 
 
 def test_groups_hold_each_parameter_once():
-    for model in (training.gpt(11, 8, 2, 2, 0), trials.gpt2(300, 0), trials.recurrent(11, 0)):
+    for model in (training.gpt(11, 8, 2, 2, 0), experiments.gpt2(300, 0), experiments.recurrent(11, 0)):
         for policy in twd.POLICIES:
             groups = twd.param_groups(model, 0.3, policy)
             found = [id(p) for g in groups for p in g["params"]]
@@ -131,7 +132,7 @@ def test_groups_hold_each_parameter_once():
     assert {id(p) for p in twd.param_groups(model, 0.3, "tokens")[0]["params"]} == tokens
     assert not tokens & {id(p) for p in twd.param_groups(model, 0.3, "body")[0]["params"]}
     assert all(p.ndim > 1 for p in twd.param_groups(model, 0.3)[0]["params"])
-    assert len(twd.token_matrices(trials.gpt2(300, 0))) == 1
+    assert len(twd.token_matrices(experiments.gpt2(300, 0))) == 1
 
 
 class Characters(torch.nn.Module):
@@ -265,12 +266,13 @@ def test_a_hot_model_is_cooled_on_the_piece_for_choices():
 
     ids = torch.randint(5, (400,), generator=torch.Generator().manual_seed(0))
     text = texts.Text(ids, ids, ids, ids.bincount(minlength=5).numpy(), (), list("abcde"))
-    assert trials.tempered(Sure(1, 1), text, 8)[0] < trials.row(trials.measured(Sure(1, 1), ids, text, 8))[0] / 4
+    plain = experiments.row(experiments.measured(Sure(1, 1), ids, text, 8))[0]
+    assert experiments.tempered(Sure(1, 1), text, 8)[0] < plain / 4
 
 
 def test_parts_that_decay_are_what_they_say():
     model = training.gpt(11, 8, 2, 2, 0)
-    sizes = {part: sum(p.numel() for g in trials.decayed(model, 1.0, part) if g["weight_decay"] for p in g["params"])
+    sizes = {part: sum(p.numel() for g in experiments.decayed(model, 1.0, part) if g["weight_decay"] for p in g["params"])
              for part in ("everything", "matrices", "body", "tokens", "norms", "tokens and norms")}
     assert sizes["everything"] == sizes["matrices"] + sizes["norms"] == sizes["body"] + sizes["tokens and norms"]
     assert sizes["tokens"] == 2 * 11 * 8 and sizes["norms"] == 5 * 8
@@ -296,7 +298,7 @@ def test_pieces_decode_to_the_text():
 def test_two_processes_train_as_one():
     options = ("--text bbe --types 300 --tokens 4096 --width 32 --layers 2 --heads 4 --steps 12 --batch 8 --length 16 "
                "--rate 0.01 --looks 4 --decay 1").split()
-    module = "lib.papers.token_weight_decay.sharded"
+    module = "book.language.token_weight_decay.sharded"
     alone = sharded.main(options)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", module, *options]
     out = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})

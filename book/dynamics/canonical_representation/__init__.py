@@ -1,0 +1,1 @@
+"""Code of the chapter "canonical-representation": its experiments, figures and exercises."""

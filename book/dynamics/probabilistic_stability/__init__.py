@@ -1,0 +1,1 @@
+"""Code of the chapter "probabilistic-stability": its experiments, figures and exercises."""

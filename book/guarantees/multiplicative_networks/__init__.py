@@ -1,0 +1,1 @@
+"""Code of the chapter "multiplicative-networks": its experiments, figures and exercises."""

@@ -1,0 +1,1 @@
+"""Code of the chapter "sparse-rademacher": its experiments, figures and exercises."""

@@ -1,0 +1,1 @@
+"""Code of the chapters of the part "Language models"."""

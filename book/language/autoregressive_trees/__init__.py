@@ -1,0 +1,1 @@
+"""Code of the chapter "autoregressive-trees": its experiments, figures and exercises."""

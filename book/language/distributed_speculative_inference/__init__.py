@@ -1,0 +1,1 @@
+"""Code of the chapter "distributed-speculative-inference": its experiments, figures and exercises."""

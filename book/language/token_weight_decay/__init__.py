@@ -1,0 +1,1 @@
+"""Code of the chapter "token-weight-decay": its experiments, figures and exercises."""

@@ -1,0 +1,1 @@
+"""Code of the chapters of the part "What is learned"."""

@@ -1,0 +1,1 @@
+"""Code of the chapter "centered-attention": its experiments, figures and exercises."""

@@ -1,0 +1,1 @@
+"""Code of the chapter "few-shot-collapse": its experiments, figures and exercises."""

@@ -1,0 +1,1 @@
+"""Code of the chapter "ssl-clustering": its experiments, figures and exercises."""
