@@ -1,4 +1,4 @@
-"""Compilers, verifier, language models and trials of the chapter "autoregressive-trees" against simulators and counts."""
+"""The chapter "autoregressive-trees": compilers, verifier, language models, experiments, against simulators and counts."""
 
 import re
 import sys

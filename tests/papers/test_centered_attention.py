@@ -130,7 +130,7 @@ def test_no_fused_path_of_torch_leaves_the_centering_out(batch_first):
             nested(x, src_key_padding_mask=padding)
 
 
-def test_a_mask_hides_by_any_number_that_hides_and_peaked_weights_by_none():
+def test_a_mask_hides_by_any_number_that_hides_and_what_does_not_fit_is_named():
     gen = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(2, 3, 5, 4, generator=gen) for _ in range(3))
     shown = torch.rand(5, 5, generator=gen) < 0.6
@@ -139,9 +139,6 @@ def test_a_mask_hides_by_any_number_that_hides_and_peaked_weights_by_none():
     for low in (-torch.inf, torch.finfo(torch.float32).min, -1e9, -1e4):
         mask = torch.zeros(5, 5).masked_fill(~shown, low)
         assert torch.allclose(ca.centered_attention(q, k, v, mask), due, atol=1e-6), low
-    peaked = torch.tensor([[40.0, 0.0, -40.0, -70.0]]).half().softmax(-1)
-    assert (peaked == 0).any()
-    assert torch.allclose(ca.center(peaked, 1.0, torch.ones(4, dtype=torch.bool)).sum(), torch.zeros(()).half(), atol=1e-3)
     with pytest.raises(ca.CenteringError, match="one number for all heads"):
         ca.centered_attention(q, k, v, gamma=torch.ones(3))
     conv, a = ca.CenteredConv(4, 2), ca.random_walk(torch.eye(5).to_sparse())

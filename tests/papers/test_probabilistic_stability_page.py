@@ -1,4 +1,4 @@
-"""The chapter's exercises and trials."""
+"""The chapter's exercises and experiments."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_the_phase_table_shifts_as_the_interactive_figure_assumes():
         assert [("Ib", "Ia", "II", "III", "IV")[i] for i in table] == direct.tolist()
 
 
-def test_trials_give_each_seed_its_own_numbers():
+def test_experiments_give_each_seed_its_own_numbers():
     one = experiments.digits_rank((2,), (0.0, 8.0), 0.02, [100, 101], 100)["rank"]
     two = experiments.digits_rank((2,), (0.0, 8.0), 0.02, [101, 105], 100)["rank"]
     assert (one[1] == two[0]).all()

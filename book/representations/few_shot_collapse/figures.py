@@ -84,7 +84,7 @@ def classes(counts: Sequence[int], V, error) -> None:
 
 
 def scatter(rows) -> None:
-    """Error of pairs of new classes against CDNV and against the approximation; rows [6, pairs] of ``trials.pretrained``."""
+    """Error of pairs of new classes against CDNV and the approximation; rows [6, pairs] of ``experiments.pretrained``."""
     V, _, e1, e5, a1, a5 = rows
     fig, axes = figures.panels(2, share="y")
     floor = 1e-4

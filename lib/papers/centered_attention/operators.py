@@ -22,14 +22,14 @@ def check_gamma(gamma: float) -> None:
                              "to zero).")
 
 
-def center(attn: Tensor, gamma: float = 1.0, seen: Tensor | None = None) -> Tensor:
-    """Weights [..., n, m] less ``gamma`` over the number of keys that a row sees.
+def center(attn: Tensor, gamma: float = 1.0) -> Tensor:
+    """Weights [..., n, m] less ``gamma`` over the number of keys that a row sees; keys of weight 0 are not seen.
 
-    For softmax weights without a mask that is A - gamma P with P = 1 1^T / m. ``seen`` [..., n, m] is True at visible keys;
-    without it a key of weight 0 counts as hidden, so give it where weights of visible keys may round to 0: in half precision,
-    and where the softmax is peaked.
+    For softmax weights without a mask that is A - gamma P with P = 1 1^T / m. A visible key whose weight has rounded to 0 (in
+    half precision below 6e-8, in single precision below 1e-45) would count as hidden: give weights in a precision that holds
+    them, or let :func:`centered_attention`, which reads the mask, form the output.
     """
-    seen = (attn != 0 if seen is None else seen.expand(attn.shape)).to(attn.dtype)
+    seen = (attn != 0).to(attn.dtype)
     return attn - gamma * seen / seen.sum(-1, keepdim=True).clamp_min(1)
 
 
@@ -40,6 +40,7 @@ def visible_mean(v: Tensor, queries: int, mask: Tensor | None = None, causal: bo
     most -5,000 (whose weight is 0 in every precision), as the least finite number that Hugging Face takes. ``causal`` means
     that query i sees keys 0 to i, as in torch. Sums run in float32 or better.
     """
+    mask = _hidden(mask)
     if mask is None and not causal:
         return v.mean(-2, keepdim=True)
     wide = v.to(torch.promote_types(v.dtype, torch.float32))
@@ -49,8 +50,13 @@ def visible_mean(v: Tensor, queries: int, mask: Tensor | None = None, causal: bo
         if queries > v.shape[-2]:
             total = torch.cat([total, total[..., -1:, :].expand(*total.shape[:-2], queries - v.shape[-2], -1)], -2)
         return (total[..., :queries, :] / count).to(v.dtype)
-    seen = (mask if mask.dtype == torch.bool else mask > HIDDEN).to(wide.dtype)
+    seen = (mask if mask.dtype == torch.bool else mask > -torch.inf).to(wide.dtype)
     return ((seen @ wide) / seen.sum(-1, keepdim=True).clamp_min(1)).to(v.dtype)
+
+
+def _hidden(mask: Tensor | None) -> Tensor | None:
+    """A mask with -inf in place of every finite number that hides a key."""
+    return mask if mask is None or mask.dtype == torch.bool else mask.masked_fill(mask <= HIDDEN, -torch.inf)
 
 
 def centered_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
@@ -88,14 +94,15 @@ def centered_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None
 
 def _called(module: nn.Module, given: tuple) -> None:
     """A hook that does nothing: torch's fused path of an encoder layer calls no ``forward``, and spares what has hooks."""
+    return None
 
 
 class CenteredAttention(nn.MultiheadAttention):
     """``torch.nn.MultiheadAttention`` with centred weights: same parameters and state, same call but for one default.
 
     ``gamma`` is the strength. With ``need_weights=True`` (torch's default, here one asks for it) the centred weights are
-    formed and returned, so leave it off where speed counts. The bias of the values has no effect at ``gamma = 1``. In a
-    ``torch.nn.TransformerEncoder`` torch's fused path, which would not call this module, is switched off.
+    formed by :func:`center` and returned, so leave it off where speed counts. The bias of the values has no effect at
+    ``gamma = 1``. In a ``torch.nn.TransformerEncoder`` torch's fused path, which would not call this module, is switched off.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, *args, gamma: float = 1.0, **kw):
@@ -131,9 +138,8 @@ class CenteredAttention(nn.MultiheadAttention):
             seen = mask if mask is not None else torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device)
             if causal:
                 seen = seen.tril()
-            shown = seen if seen.dtype == torch.bool else seen > HIDDEN
-            logits = logits.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else logits + seen
-            weights = center(logits.softmax(-1), self.gamma, shown)
+            weights = center(logits.masked_fill(~seen, -torch.inf).softmax(-1), self.gamma) if seen.dtype == torch.bool else \
+                center((logits + seen).softmax(-1), self.gamma)
             weights = weights.mean(-3) if average_attn_weights else weights
         out = self.out_proj(out.transpose(-2, -3).flatten(-2))
         return (out if self.batch_first or out.ndim == 2 else out.transpose(0, 1)), weights

@@ -96,8 +96,7 @@ class TokenLedger:
         self._clear()
 
     def _clear(self) -> None:
-        wide = torch.float32 if self.device is not None and self.device.type == "mps" else torch.float64
-        self._sum, self._hits, self._seen = (torch.zeros(self.vocabulary, dtype=wide, device=self.device) for _ in range(3))
+        self._sum, self._hits, self._seen = (torch.zeros(self.vocabulary, dtype=torch.float64) for _ in range(3))
 
     @torch.no_grad()
     def update(self, logits: Tensor, targets: Tensor) -> None:
@@ -108,15 +107,15 @@ class TokenLedger:
         LedgerError
             Where the logits have another width, the shapes differ, or a target is no type.
         """
-        if self.device is None:
-            self.device = logits.device
-            self._clear()
         if logits.shape[-1] != self.vocabulary:
             raise LedgerError(f"the logits have {logits.shape[-1]} columns and the ledger {self.vocabulary} types; make it "
                               "with the width of the model's output (which may be padded beyond the tokenizer's).")
         if logits.shape[:-1] != targets.shape:
             raise LedgerError(f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} do not go together; give "
                               "logits[:, :-1] with ids[:, 1:].")
+        self.device = self.device or logits.device
+        wide = torch.float32 if self.device.type == "mps" else torch.float64
+        self._sum, self._hits, self._seen = (t.to(self.device, wide) for t in (self._sum, self._hits, self._seen))
         z, y = logits.reshape(-1, self.vocabulary).to(self.device), targets.reshape(-1).to(self.device)
         keep = y != self.ignore
         for token in self.drop:
@@ -125,7 +124,6 @@ class TokenLedger:
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.vocabulary:
             raise LedgerError(f"targets run from {int(y.min())} to {int(y.max())}, outside 0 to {self.vocabulary - 1}; mark "
                               f"padding by {self.ignore}, and use the model's own tokenizer.")
-        wide = self._sum.dtype
         self._sum.index_add_(0, y, F.cross_entropy(z.float(), y, reduction="none").to(wide))
         self._hits.index_add_(0, y, (z.argmax(-1) == y).to(wide))
         self._seen += torch.bincount(y, minlength=self.vocabulary).to(wide)
@@ -140,26 +138,13 @@ class TokenLedger:
         was, _ = model.training, model.eval()
         at = self.device or next((p.device for p in model.parameters()), None)
         try:
-            for ids in batches:
-                ids = (ids if isinstance(ids, Tensor) else self._ids_of(ids)).to(at)
+            for given in batches:
+                ids = _padded(given, self.ignore).to(at)
                 out = model(ids[:, :-1].clamp_min(0))
                 self.update(getattr(out, "logits", out), ids[:, 1:])
         finally:
             model.train(was)
         return self
-
-    def _ids_of(self, batch: Mapping) -> Tensor:
-        """Ids of a tokenizer's dictionary, with ``ignore`` where its mask hides padding."""
-        if not isinstance(batch, Mapping) or not isinstance(batch.get("input_ids"), Tensor):
-            raise LedgerError("a batch is a tensor of ids [n, T + 1], or a dictionary with such input_ids "
-                              "(return_tensors=\"pt\").")
-        ids, mask = batch["input_ids"], batch.get("attention_mask")
-        if mask is None:
-            return ids
-        if not bool(mask[:, 0].all()):
-            raise LedgerError("the batch is padded on the left, which moves positions; set tokenizer.padding_side = "
-                              "\"right\".")
-        return ids.masked_fill(mask == 0, self.ignore)
 
     def read(self, model: nn.Module, tokenizer, texts: Iterable[str], length: int = 128, batch: int = 16) -> TokenLedger:
         """Measure a model on texts: each is cut into windows of ``length`` + 1 tokens, the last of a batch padded.
@@ -238,6 +223,18 @@ def _over_types(values: np.ndarray, alpha: float) -> stats.Interval:
     if len(values) < 2:
         return stats.Interval(*(float(values[0]),) * 3, 1)
     return stats.mean(values, alpha)
+
+
+def _padded(batch: Tensor | Mapping, ignore: int) -> Tensor:
+    """Ids of a batch, with ``ignore`` where the mask of a tokenizer's dictionary hides padding."""
+    given = batch if isinstance(batch, Mapping) else {"input_ids": batch}
+    ids, mask = given.get("input_ids"), given.get("attention_mask")
+    if not isinstance(ids, Tensor):
+        raise LedgerError("a batch is a tensor of ids [n, T + 1], or a dictionary with such input_ids "
+                          "(return_tensors=\"pt\").")
+    if mask is not None and not bool(mask[:, 0].all()):
+        raise LedgerError("the batch is padded on the left, which moves positions; set tokenizer.padding_side = \"right\".")
+    return ids if mask is None else ids.masked_fill(mask == 0, ignore)
 
 
 def _ids(tokenizer, text: str) -> Sequence[int]:
