@@ -1,7 +1,7 @@
 """The look of the book's figures, and how one is shown: with text alternative and table of the plotted numbers.
 
 Theory is a black dashed line, measurement is coloured, a baseline is grey, a forbidden region is hatched. The colours
-keep a contrast of 3:1 or better on white and on a near-black page.
+keep a contrast of 3:1 or better on white, and on near-black where the dark scheme turns lightness round.
 """
 
 import base64
@@ -47,7 +47,7 @@ def theme() -> None:
 
 def panels(n: int = 1, share: str = "", **kw) -> tuple:
     """A figure with ``n`` panels in a row at the book's size; ``share`` holds ``x`` and ``y`` for shared axes."""
-    width, height = {1: (6.4, 4.0), 2: (9.0, 3.8), 3: (10.6, 3.6)}.get(n, (3.2 * n, 3.4))
+    width, height = {1: (6.4, 4.0), 2: (8.2, 3.7)}.get(n, (9.0, 3.4))  # in a column of 768 px its type has 11 px or more
     fig, axes = plt.subplots(1, n, figsize=kw.pop("figsize", (width, height)), sharex="x" in share,
                              sharey="y" in share, **kw)
     return fig, axes
@@ -86,6 +86,18 @@ def _check(fig, alt: str, table: dict) -> None:
         raise FigureError("the columns of the table of plotted numbers differ in length.")
 
 
+def _thin(fig) -> None:
+    """Where a logarithmic axis has fewer than two powers of ten, name 2 and 5 between them alone; elsewhere nothing."""
+    for axis in (a for ax in fig.axes for a in (ax.xaxis, ax.yaxis)):
+        if axis.get_scale() != "log" or not axis.isDefault_minfmt:
+            continue
+        low, high = sorted(axis.get_view_interval())
+        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        powers, between = (sum(low <= k * 10.0**e <= high for e in exponents for k in ks) for ks in ((1,), (2, 5)))
+        if powers + between > 1:  # a shorter axis keeps what matplotlib names
+            axis.set_minor_formatter(lambda v, _, few=powers < 2: number(v) if few and f"{v:e}"[0] in "25" else "")
+
+
 def display(fig, alt: str, table: dict, seeds: int | None = None, interval: str = "") -> None:
     """Show a figure with its text alternative and, behind a fold, the numbers that it plots.
 
@@ -97,6 +109,7 @@ def display(fig, alt: str, table: dict, seeds: int | None = None, interval: str 
     seeds, interval : number of seeds and meaning of the bands, appended to the caption.
     """
     _check(fig, alt, table)
+    _thin(fig)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(fig)
@@ -193,6 +206,7 @@ def interactive(name: str, controls: list[dict], frames: list, layout: dict, sti
     if math.prod(shape) < 12 or len(describe) != math.prod(shape):
         raise FigureError("an interactive figure needs at least 12 positions, each with its sentence.")
     _check(still, alt, table)
+    _thin(still)
     buffer = io.BytesIO()
     still.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(still)

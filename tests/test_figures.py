@@ -22,6 +22,17 @@ def test_display_prints_the_text_alternative(capsys):
     assert GOOD in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("span, named", [((1e-3, 1e3), []), ((0.15, 4), ["0.2", "0.5", "2"]), ((0.31, 0.42), None)])
+def test_names_of_a_logarithmic_axis_do_not_crowd(span, named):
+    fig, ax = figures.panels()
+    ax.set(xscale="log", xlim=span)
+    figures._thin(fig)
+    fig.canvas.draw()
+    inside = [t.label1.get_text() for t in ax.xaxis.get_minor_ticks() if span[0] < t.get_loc() < span[1]]
+    found = list(filter(None, inside))
+    assert found == named if named is not None else len(found) > 1
+
+
 @pytest.mark.parametrize("bars, interval", [(False, "95 % bands of the mean"), (True, "95 % intervals of the mean")])
 def test_what_a_chart_draws_enters_its_table_and_its_caption(monkeypatch, bars, interval):
     shown = []

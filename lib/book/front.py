@@ -1,4 +1,4 @@
-"""The front page: a picture of all assertions by verdict, and a card a chapter, both made from the ledger."""
+"""First screens: of the front page all assertions by verdict and a card a chapter, of a chapter the picture for it."""
 
 import base64
 import html
@@ -11,6 +11,7 @@ from lib.show import inline
 
 MARKS = {"upheld": "✓", "refuted": "✗", "in part": "~", "open": "?"}
 THUMB = 480  # pixels across, for cards of half that width on dense screens
+HERO = 1350  # the same for the first screen of a chapter
 
 
 def markup(found: dict) -> str:
@@ -67,18 +68,47 @@ def paper(page: Page) -> str:
     return " ".join(found.group(1).split()) if found else ""
 
 
+def telling(page: Page) -> tuple[str, dict] | None:
+    """The figure that stands for a chapter, its name and its output, from today's results; None where there is none.
+
+    It is that of the cell with the tag ``hero``, else the first, at full size where there is one.
+    """
+    figures = {c.name: c.figure for c in page.cells if c.figure}
+    marked = [c.name for c in page.cells if "hero" in c.tags and c.figure]
+    for result in filter(None, (results.find(page, size) for size in reversed(results.SIZES))):
+        for cell, out in results.outputs(result.notebook):
+            name = cell["metadata"].get("name")
+            if results.facts(out).get("kind") == "figure" and "image/png" in out["data"] and name in (marked or figures):
+                return figures[name], out
+    return None
+
+
 def thumbnail(page: Page) -> str:
-    """The first figure of a chapter made small, from today's results; nothing where there is none."""
-    found = [r for size in reversed(results.SIZES) if (r := results.find(page, size))]
-    first = next((o for r in found for _, o in results.outputs(r.notebook)
-                  if results.facts(o).get("kind") == "figure" and "image/png" in o["data"]), None)
-    if first is None:
-        return ""
+    """The figure that stands for a chapter made small; nothing where there is none."""
+    found = telling(page)
+    return image(found[1], THUMB, "book-thumb") if found else ""
+
+
+def image(output: dict, pixels: int, kind: str, loading: str = "lazy") -> str:
+    """The picture of a figure's output, at most so many pixels wide, as an element of HTML."""
     from PIL import Image
-    picture = Image.open(io.BytesIO(base64.b64decode(first["data"]["image/png"]))).convert("RGB")
-    picture.thumbnail((THUMB, THUMB), Image.LANCZOS)
+    picture = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"]))).convert("RGB")
+    picture.thumbnail((pixels, pixels), Image.LANCZOS)
     buffer = io.BytesIO()
     picture.quantize(64).save(buffer, format="png", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
-    alt = html.escape(results.facts(first)["alt"], quote=True)
-    return f'<img class="book-thumb" loading="lazy" alt="{alt}" src="data:image/png;base64,{data}">'
+    alt = html.escape(results.facts(output)["alt"], quote=True)
+    return f'<img class="{kind}" loading="{loading}" alt="{alt}" src="data:image/png;base64,{data}">'
+
+
+def opening(page: Page, chapter: dict) -> str:
+    """What a chapter's first screen shows below its title: the figure that stands for it, and what came of the abstract."""
+    found = telling(page)
+    if found is None:
+        return ""
+    name, output = found
+    verdicts = " ".join(f'<a href="#assertion-{a["id"]}" title="{html.escape(a["statement"], quote=True)}">{a["id"]}</a> '
+                        f'{ledger.badge(a)}' for a in chapter["assertions"])
+    said = f'<span class="book-said">What the paper asserts: {verdicts}</span>' if verdicts else ""
+    return (f'<figure class="book-hero"><a href="#{name}">{image(output, HERO, "book-picture", "eager")}</a>'
+            f"<figcaption>{said}</figcaption></figure>")

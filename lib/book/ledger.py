@@ -136,6 +136,7 @@ def assertion_table(chapters: list[dict], prefix: Callable[[dict], str] = lambda
             scale = f"<br><small>paper: {inline(a['scale'][0])}; here: {inline(a['scale'][1])}</small>" if a["scale"] else ""
             facts = _facts(ch, [k for c in a["claims"] for k in kinds.get(c, [])], {**{s: a[s] for s in results.SIZES},
                                                                                   "best": a["verdict"]})
+            facts = facts if prefix(ch) else f'id="assertion-{a["id"]}" {facts}'
             rows.append(f'<tr {facts}><th scope="row">{a["id"]}{_where(ch, prefix(ch))}</th><td>{inline(a["statement"])}'
                         f'<br><small>{inline(a["source"])}</small>{scale}</td><td>{badge(a)}</td>'
                         f'<td data-label="measured here"><small>{inline(a["number"])}</small></td>'

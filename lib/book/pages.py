@@ -13,7 +13,7 @@ from lib import paths
 from lib.errors import BookError
 
 FENCE = re.compile(r"^(`{3,})\{code-cell\}")
-TAGS = frozenset({"parameters", "claims", "check", "experiment", "hide-input", "exercise", "solution", "hide-output",
+TAGS = frozenset({"parameters", "claims", "check", "experiment", "hero", "hide-input", "exercise", "solution", "hide-output",
                   "hide-cell", "remove-input", "remove-output", "remove-cell", "raises-exception", "scroll-output",
                   "nbval-check-output", "nbval-ignore-output", "nbval-raises-exception", "nbval-skip"})
 

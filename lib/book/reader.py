@@ -116,8 +116,19 @@ def joined(page: Page):
             cells.append(_unnamed(folded, "# the same figure at the other size", ["remove-input", "hide-output"],
                                   {"code_prompt_show": "Show the figure at reduced size",
                                    "code_prompt_hide": "Hide it", "image": {"alt": f"Reduced size: {alt}"}}))
-    notebook.cells = _folded(cells)
+    notebook.cells = _opened(_folded(cells), front.opening(page, claims))
     return notebook
+
+
+def _opened(cells: list, picture: str) -> list:
+    """The cells with the picture that stands for the chapter between the line that names its paper and the rest."""
+    import nbformat
+    head, _, rest = cells[0].source.partition("\n\n")
+    paper, _, rest = rest.partition("\n\n")
+    if not picture or cells[0].cell_type != "markdown" or not head.startswith("# ") or not rest:
+        return cells
+    new = nbformat.v4.new_markdown_cell
+    return [new(f"{head}\n\n{paper}"), new(picture, metadata=dict(FOLD)), new(rest), *cells[1:]]
 
 
 def _folded(cells: list) -> list:

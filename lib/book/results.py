@@ -19,7 +19,7 @@ def constraints() -> Path:
 
 def key(page: Page, size: str) -> str:
     """Address of a chapter's result: code cells, parameters, modules reached, data, records, constraints, versions."""
-    reached = [[f.relative_to(modules.LIB).as_posix(), evidence.digest(f.read_bytes())]
+    reached = [[f.relative_to(modules.LIB.parent).as_posix(), evidence.digest(f.read_bytes())]
                for f in modules.modules_reached(page.code)]
     cells = [[c.name, c.source, c.tags, c.figure] for c in page.cells]
     folder = paths.records(page.slug)

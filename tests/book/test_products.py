@@ -1,5 +1,7 @@
 """What people take away: the ledger, course packs, a new chapter, the plain tools, a wheel."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -8,12 +10,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lib import assertions
-from lib.book import deep, front, ledger, reader, scaffold, teach
-from lib.book.pages import chapters
+from lib.book import deep, front, ledger, reader, results, scaffold, teach
+from lib.book.pages import Page, chapters
 
 ROOT = Path(__file__).parents[2]
 SLUGS = [p.slug for p in chapters()]
@@ -106,6 +109,45 @@ def test_the_set_up_stands_behind_one_line_that_is_not_downloaded(mini, edit):
     assert given == [c for c in cells if c not in (opens, closes)]
     edit("```{code-cell} ipython3\n:name: run", "## A heading that no fold may hide\n\n```{code-cell} ipython3\n:name: run")
     assert opens not in folded()[1]
+
+
+def test_a_chapter_opens_with_the_picture_that_stands_for_it(mini, edit, monkeypatch):
+    import nbformat
+    from PIL import Image
+
+    def figure(name):
+        buffer = io.BytesIO()
+        Image.new("RGB", (2700, 900), "white").save(buffer, "png")
+        out = {"output_type": "display_data", "data": {"image/png": base64.b64encode(buffer.getvalue()).decode()},
+               "metadata": {"book": {"kind": "figure", "alt": f"that is {name}"}}}
+        return {"metadata": {"name": name}, "outputs": [out]}
+    cells = [figure(name) for name in ("no-figure-of-the-page", "one", "two")]
+    monkeypatch.setattr(results, "find", lambda page, size: SimpleNamespace(notebook={"cells": cells})
+                        if size == "full" else None)
+    for tags, name in (("", "one"), ("\ntags: [hero]", "two")):
+        figures = "".join(f"""```{{code-cell}} ipython3
+---
+name: {n}
+mystnb:
+  figure:
+    name: fig-{n}{tags if n == "two" else ""}
+---
+1
+```
+""" for n in ("one", "two"))
+        page = Page(mini / "book" / "x.md", f"# Title\n\n*Paper* by one.\n\nLead.\n\n{figures}")
+        assert front.telling(page)[0] == f"fig-{name}" and f'alt="that is {name}"' in front.thumbnail(page)
+        said = front.opening(page, {"assertions": [{"id": "A1", "statement": "it <b>", "verdict": "upheld"}]})
+        assert f'<a href="#fig-{name}"><img' in said and '<a href="#assertion-A1" title="it &lt;b&gt;">A1</a>' in said
+        width = Image.open(io.BytesIO(base64.b64decode(said.partition("base64,")[2].partition('"')[0]))).width
+        assert width == front.HERO
+    cell = nbformat.v4.new_markdown_cell
+    given = [cell("# Title\n\n*Paper* by one.\n\nLead.\n\nMore."), cell("next")]
+    opened = reader._opened(given, said)
+    assert [c.source for c in opened] == ["# Title\n\n*Paper* by one.", said, "Lead.\n\nMore.", "next"]
+    assert reader._opened(given, "") == given and reader._opened(given[1:], said) == given[1:]
+    notebook = nbformat.v4.new_notebook(cells=opened)
+    assert said not in [c.source for c in reader._named_only(notebook).cells]
 
 
 def test_course_packs(tmp_path, monkeypatch):

@@ -95,6 +95,7 @@ def test_a_page_offline_in_both_schemes_and_on_a_phone(browser, site, address):
             shown = v.turn(scheme)
             found = [] if shown == scheme else [f"the theme stays {shown}; it must follow the reader's system"]
             if scheme == "light":
+                found += first_screen(v.page) if address in PAGES else []
                 found += mathematics(v.page) + pictures(v.page, address in PAGES)
                 found += figure(v.page) if address in PAGES else []
             found += barriers(v.page, EXCEPTIONS.get(address, set()), of_colour=scheme == "dark")
@@ -105,6 +106,16 @@ def test_a_page_offline_in_both_schemes_and_on_a_phone(browser, site, address):
         faults += [f"{address}: asks the network for {x}; serve it from the book itself" for x in v.outside]
         faults += [f"{address}: the browser's console says: {e}" for e in v.errors if not any(n in e for n in NOISE)]
     assert not faults, "mend these and build again:\n" + "\n".join(faults)
+
+
+def first_screen(page):
+    """What of a chapter's picture and of its assertions' verdicts is not on the first screen of 1400 x 900."""
+    found = page.evaluate("() => ['.book-hero img', '.book-hero .book-said'].map(s => document.querySelector(s)"
+                          "?.getBoundingClientRect().bottom)")
+    dead = page.evaluate("() => [...document.querySelectorAll('.book-hero a')].map(a => a.getAttribute('href'))"
+                         ".filter(h => !document.getElementById(h.slice(1)))")
+    return [f"{what} ends at {y} px" for what, y in zip(("the picture", "the line of assertions"), found)
+            if y is None or y > 900] + [f"nothing on the page is named {h}" for h in dead]
 
 
 def mathematics(page):

@@ -16,7 +16,7 @@ EDGES = {"RGA": ("R", "G"), "RWA": ("R", "W"), "GWA": ("G", "W")}
 
 def relations(panels: dict[str, np.ndarray]) -> None:
     """Six alignments as triangles R, W, G, forward and backward, one pair of triangles a panel; values [6]."""
-    fig, axes = figures.panels(2 * len(panels), figsize=(10.6, 3.3))
+    fig, axes = figures.panels(2 * len(panels), figsize=(9.0, 2.8))
     for k, (title, alpha) in enumerate(panels.items()):
         for half, side in enumerate(("forward", "backward")):
             ax = axes[2 * k + half]
