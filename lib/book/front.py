@@ -22,11 +22,6 @@ def markup(found: dict) -> str:
             f'<div class="book-cards">{cards}</div>')
 
 
-def address(chapter: dict) -> str:
-    """The rendered page of a chapter, from the front page."""
-    return chapter["page"].removeprefix("book/").removesuffix(".md") + ".html"
-
-
 def picture(found: dict) -> str:
     """All assertions of the book, one square each, a row a chapter; colour and sign tell the verdict."""
     rows, said = "", []
@@ -37,7 +32,7 @@ def picture(found: dict) -> str:
                           f'title="{html.escape(a["id"] + " " + a["verdict"] + ": " + a["statement"], quote=True)}">'
                           f'{MARKS[a["verdict"]]}</span>' for a in ch["assertions"])
         words = ledger.in_words(mine) or "no assertion is declared"
-        rows += (f'<tr><th scope="row"><a href="{address(ch)}">{html.escape(ch["title"])}</a></th>'
+        rows += (f'<tr><th scope="row"><a href="{ledger.address(ch["page"])}">{html.escape(ch["title"])}</a></th>'
                  f'<td><span role="img" aria-label="{words}">{squares}</span></td></tr>')
     if not said:
         return ""
@@ -49,7 +44,7 @@ def picture(found: dict) -> str:
 
 def card(chapter: dict, page: Page) -> str:
     """One chapter as a card: its question, its paper, the first assertion that is decided, and its counts."""
-    link = address(chapter)
+    link = ledger.address(chapter["page"])
     decided = next((a for a in chapter["assertions"] if a["verdict"] != "open"), None)
     answer = (f'<p>{ledger.badge(decided)} {inline(decided["statement"])} <small>{inline(decided["number"])}.</small></p>'
               if decided else "")

@@ -222,10 +222,15 @@ def by_evidence(ledger: dict) -> str:
             f'<thead><tr><th scope="col">evidence</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
 
 
+def address(page: str) -> str:
+    """The rendered page of a source, from a page of the book's own folder."""
+    return page.removeprefix("book/").removesuffix(".md") + ".html"
+
+
 def markdown(ledger: dict, up: str = "../") -> str:
     """The body of the ledger page: all rows stand in it, and the script beside it adds filters."""
     def page(ch: dict) -> str:
-        return ch["page"].removeprefix("book/").removesuffix(".md") + ".html"
+        return address(ch["page"])
     chapters = ledger["chapters"]
     filters = f'<div id="book-filter"></div><script src="{up}_static/ledger.js" defer></script>'
     return "\n".join([headline(ledger), "", filters, "", "## Assertions", "", assertion_table(chapters, page), "",

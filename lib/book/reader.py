@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lib import paths
-from lib.book import front, ledger, reference, results, runner
+from lib.book import front, glossary, ledger, reference, results, runner
 from lib.book.pages import Page, chapters, checked, is_chapter
 from lib.errors import BookError
 from lib.evidence import digest
@@ -61,13 +61,15 @@ def page_of(text: str) -> Page:
 
 
 def fill(text: str) -> str:
-    """A plain page with its generated parts: ``<!-- ledger -->`` and ``<!-- chapters -->``."""
+    """A plain page with its generated parts: ``<!-- ledger -->``, ``<!-- chapters -->`` and ``<!-- notions -->``."""
     if "<!-- ledger -->" in text or "<!-- chapters -->" in text:
         runner.update(chapters())
     if "<!-- ledger -->" in text:
         text = text.replace("<!-- ledger -->", ledger.markdown(ledger.collect(built=True)))
     if "<!-- chapters -->" in text:
         text = text.replace("<!-- chapters -->", front.markup(ledger.collect(built=True)))
+    if "<!-- notions -->" in text:
+        text = text.replace("<!-- notions -->", glossary.notions(text, chapters()))
     return text
 
 
@@ -225,6 +227,8 @@ def stamp(path: Path) -> str:
         pages = [checked(path, text)]
     elif "<!-- ledger -->" in text or "<!-- chapters -->" in text:
         pages = chapters()
+    elif "<!-- notions -->" in text:
+        return digest(*_machinery(), *(p.text for p in chapters()))
     else:
         return ""
     parts = list(_machinery())

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from lib import assertions
-from lib.book import deep, front, ledger, reader, results, scaffold, teach
+from lib.book import deep, front, glossary, ledger, reader, results, scaffold, teach
 from lib.book.pages import Page, chapters
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +148,19 @@ mystnb:
     assert reader._opened(given, "") == given and reader._opened(given[1:], said) == given[1:]
     notebook = nbformat.v4.new_notebook(cells=opened)
     assert said not in [c.source for c in reader._named_only(notebook).cells]
+
+
+def test_the_map_of_notions_is_made_from_the_chapters_links():
+    text = "```{glossary}\nred & hot\n: Words.\n\ngreen\n: More\n  words.\n\nblue\n: Last.\n```"
+    one, two = (SimpleNamespace(slug=s, relative=f"book/part/{s}.md", text=t) for s, t in
+                (("one-a", "{term}`red & hot` and {term}`as written <green>`"), ("two", "{term}`green`")))
+    found = glossary.notions(text, [one, two])
+    assert found.count("●") == 3 and "blue" not in found and found.index("red &amp; hot") < found.index('"row">green')
+    assert 'href="part/one-a.html" aria-label="green in one-a"' in found and "green in two" in found
+    with pytest.raises(glossary.GlossaryError, match="two links to 'white'"):
+        glossary.notions(text, [SimpleNamespace(slug="two", relative="book/x.md", text="{term}`white`")])
+    real = glossary.notions((ROOT / "book" / "glossary.md").read_text(encoding="utf-8"), chapters())
+    assert all(p.slug in real and f"in {p.slug}" in real for p in chapters())
 
 
 def test_course_packs(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 HTML = ROOT / "_build" / "html"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 PAGES = [p.relative.removesuffix(".md") + ".html" for p in chapters()]
-ALL = [*PAGES, "book/index.html", "book/how-to-read.html", "book/notation.html", "book/ledger.html",
+ALL = [*PAGES, "book/index.html", "book/how-to-read.html", "book/notation.html", "book/glossary.html", "book/ledger.html",
        "book/instruments.html", "book/bibliography.html"]
 NOISE = ("Got invalid theme mode",)  # the theme's own, harmless
 EXCEPTIONS = {"book/bibliography.html": {"aria-required-children", "aria-allowed-role", "aria-deprecated-role"}}  # docutils

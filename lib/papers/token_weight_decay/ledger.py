@@ -149,8 +149,8 @@ class TokenLedger:
     def read(self, model: nn.Module, tokenizer, texts: Iterable[str], length: int = 128, batch: int = 16) -> TokenLedger:
         """Measure a model on texts: each is cut into windows of ``length`` + 1 tokens, the last of a batch padded.
 
-        ``texts`` is a list, also of one text. ``tokenizer`` is Hugging Face's, of ``transformers`` or of ``tokenizers``, or any
-        with ``encode``.
+        ``texts`` is a list, also of one text. ``tokenizer`` is Hugging Face's, of ``transformers`` or of ``tokenizers``, or
+        any with ``encode``.
         """
         return self.measure(model, windows((_ids(tokenizer, t) for t in texts), length, batch, self.ignore))
 
