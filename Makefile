@@ -5,7 +5,7 @@ VERSION := $(shell $(PYTHON) -c "import sys; print('py%d.%d' % sys.version_info[
 PINS := $(if $(wildcard constraints/$(VERSION).txt),-c constraints/$(VERSION).txt)
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check $(PINS)
 
-.PHONY: book test full bench deep lab clean
+.PHONY: book test full bench deep lab pdf clean
 book: .venv/base
 	@$(BIN)/python -m lib.book build
 test: .venv/dev
@@ -17,6 +17,8 @@ bench: .venv/base
 	@$(BIN)/python -m lib.book bench
 deep: .venv/dev
 	@$(BIN)/python -m lib.book deep
+pdf: .venv/dev
+	@$(BIN)/python -m lib.book pdf
 lab: .venv/lab
 	@$(BIN)/python -m lib.book lab
 clean:

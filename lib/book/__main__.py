@@ -172,6 +172,27 @@ def deep(args) -> int:
     return checks.main(_chapters(args.slugs))
 
 
+def budget(args) -> int:
+    """Print what each page asks of its reader against the book's budgets; needs Chromium."""
+    from lib.book import budget as book_budget
+    pages = _chapters(args.slugs)
+    if code := build(args):
+        return code
+    print(book_budget.table(pages))
+    return 0
+
+
+def pdf(args) -> int:
+    """Print the book, and each of its pages, to _build/pdf; needs Chromium."""
+    from lib.book import pdf as book_pdf
+    from lib.book.render import contents
+    names = [p.relative.removesuffix(".md") for p in _chapters(args.slugs)] if args.slugs else contents()
+    if code := build(args):
+        return code
+    print(f"open {book_pdf.write(names, paths.build() / 'pdf')}")
+    return 0
+
+
 def teach(args) -> int:
     """Write the student and instructor packs."""
     from lib.book import teach as packs
@@ -207,8 +228,8 @@ def clean(args) -> int:
     return 0
 
 
-VERBS = {f.__name__: f for f in (build, run, test, refresh, record, same, ledger, power, data, bench, deep, teach, new, lab,
-                                 clean)}
+VERBS = {f.__name__: f for f in (build, run, test, refresh, record, same, ledger, power, data, bench, deep, budget, pdf,
+                                 teach, new, lab, clean)}
 
 
 HANDED_ON = {"test": "pytest", "lab": "JupyterLab"}  # verbs whose arguments go to another program

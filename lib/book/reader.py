@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lib import paths
 from lib.book import front, glossary, ledger, reference, results, runner
+from lib.book.listing import listings
 from lib.book.pages import Page, chapters, checked, is_chapter
 from lib.errors import BookError
 from lib.evidence import digest
@@ -89,7 +90,7 @@ def joined(page: Page):
     found = {size: results.find(page, size) for size in results.SIZES}
     outputs = {size: _named(r.notebook) for size, r in found.items()}
     claims = next(c for c in ledger.collect([page], built=True)["chapters"])
-    cells, count = [], 0
+    cells, count, listed = [], 0, []
     for cell in notebook.cells:
         cells.append(cell)
         if cell.cell_type != "code":
@@ -113,6 +114,9 @@ def joined(page: Page):
         cell.outputs = [nbformat.from_dict(o) for o in shown]
         if beside:
             cells.append(_unnamed(beside, "# beside the figure", ["remove-input"], {}))
+        new = [text for text in listings(page, cell.source) if text not in listed]
+        cells += [nbformat.v4.new_markdown_cell(text, metadata=dict(FOLD)) for text in new]
+        listed += new
         if folded:
             alt = (_figure(folded) or {"alt": "figure"})["alt"]
             cells.append(_unnamed(folded, "# the same figure at the other size", ["remove-input", "hide-output"],
@@ -123,14 +127,13 @@ def joined(page: Page):
 
 
 def _opened(cells: list, picture: str) -> list:
-    """The cells with the picture that stands for the chapter between the line that names its paper and the rest."""
+    """The cells with the picture that stands for the chapter below its answer, the paragraph after the one on the paper."""
     import nbformat
-    head, _, rest = cells[0].source.partition("\n\n")
-    paper, _, rest = rest.partition("\n\n")
-    if not picture or cells[0].cell_type != "markdown" or not head.startswith("# ") or not rest:
+    blocks = cells[0].source.split("\n\n", 3)  # title, paper, answer
+    if not picture or cells[0].cell_type != "markdown" or not blocks[0].startswith("# ") or len(blocks) < 4:
         return cells
     new = nbformat.v4.new_markdown_cell
-    return [new(f"{head}\n\n{paper}"), new(picture, metadata=dict(FOLD)), new(rest), *cells[1:]]
+    return [new("\n\n".join(blocks[:3])), new(picture, metadata=dict(FOLD)), new(blocks[3]), *cells[1:]]
 
 
 def _folded(cells: list) -> list:

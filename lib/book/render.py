@@ -32,26 +32,31 @@ def html() -> Path:
     return paths.build() / "html"
 
 
-def check_contents() -> None:
-    """Raise RenderFailed where the table of contents cannot be read or names what is not there."""
+def contents() -> list[str]:
+    """Pages of the table of contents in their order, without suffix, such as ``book/index``.
+
+    Raises RenderFailed where it cannot be read or names what is not there.
+    """
     file = paths.home() / "_toc.yml"
     try:
-        contents = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as e:
         raise RenderFailed(f"_toc.yml cannot be read ({e.strerror}); restore it with git.") from None
     except yaml.YAMLError as e:
         raise RenderFailed(f"_toc.yml is no YAML ({' '.join(str(e).split())}); mend that line.") from None
-    if not isinstance(contents, dict) or "root" not in contents:
+    if not isinstance(found, dict) or "root" not in found:
         raise RenderFailed("_toc.yml names no `root:`; write `format: jb-book` and `root: book/index` at its top.")
-    todo, named = [contents], [contents["root"]]
-    while todo:
-        entry = todo.pop()
-        named += [entry["file"]] if "file" in entry else []
-        todo += [x for key in ("parts", "chapters", "sections") for x in entry.get(key) or []]
+    named = [found["root"], *_named(found)]
     missing = [n for n in named if not any((paths.home() / f"{n}{s}").is_file() for s in ("", ".md", ".ipynb", ".rst"))]
     if missing:
         raise RenderFailed(f"_toc.yml names {', '.join(missing)}, and there is no such page; mend the name, or take the "
                            "entry out.")
+    return named
+
+
+def _named(entry: dict) -> list[str]:
+    below = [x for key in ("parts", "chapters", "sections") for x in entry.get(key) or []]
+    return ([entry["file"]] if "file" in entry else []) + [name for x in below for name in _named(x)]
 
 
 def stamp() -> str:
@@ -70,7 +75,7 @@ def render() -> bool:
 
     Raises RenderFailed with what Sphinx said where a page gives a warning.
     """
-    check_contents()
+    contents()
     mark, now = html() / ".rendered", stamp()
     if mark.is_file() and mark.read_text() == now and (html() / "index.html").is_file():
         return False

@@ -112,7 +112,7 @@ def test_a_file_in_the_place_of_the_build_folder(mini):
 def test_a_bad_table_of_contents_is_named(mini, toc, word):
     (mini / "_toc.yml").write_text(toc)
     with pytest.raises(render.RenderFailed, match=word):
-        render.check_contents()
+        render.contents()
 
 
 @pytest.mark.parametrize("markup, word", [

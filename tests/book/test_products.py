@@ -1,5 +1,6 @@
 """What people take away: the ledger, course packs, a new chapter, the plain tools, a wheel."""
 
+import ast
 import base64
 import io
 import json
@@ -15,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from lib import assertions
-from lib.book import deep, front, glossary, ledger, reader, results, scaffold, teach
+from lib.book import deep, front, glossary, ledger, listing, reader, results, scaffold, teach
 from lib.book.pages import Page, chapters
 
 ROOT = Path(__file__).parents[2]
@@ -142,12 +143,24 @@ mystnb:
         width = Image.open(io.BytesIO(base64.b64decode(said.partition("base64,")[2].partition('"')[0]))).width
         assert width == front.HERO
     cell = nbformat.v4.new_markdown_cell
-    given = [cell("# Title\n\n*Paper* by one.\n\nLead.\n\nMore."), cell("next")]
+    given = [cell("# Title\n\n*Paper* by one.\n\nLead.\n\nMore.\n\nAll."), cell("next")]
     opened = reader._opened(given, said)
-    assert [c.source for c in opened] == ["# Title\n\n*Paper* by one.", said, "Lead.\n\nMore.", "next"]
+    assert [c.source for c in opened] == ["# Title\n\n*Paper* by one.\n\nLead.", said, "More.\n\nAll.", "next"]
     assert reader._opened(given, "") == given and reader._opened(given[1:], said) == given[1:]
     notebook = nbformat.v4.new_notebook(cells=opened)
     assert said not in [c.source for c in reader._named_only(notebook).cells]
+
+
+@pytest.mark.parametrize("page", chapters(), ids=SLUGS)
+def test_every_experiment_shows_what_it_runs(page):
+    """The text of its function stands on the page, or behind a fold below the cell that runs it."""
+    written = {n.name for tree in page.trees for n in tree.body if isinstance(n, ast.FunctionDef)}
+    for cell, tree in zip(page.cells, page.trees, strict=True):
+        for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "run.experiment"):
+            what = ast.unparse(call.args[1])
+            found = listing.listings(page, ast.unparse(call))
+            assert what in written and not found or f"<code>{what}</code>" in found[0], (cell.name, what)
+            assert not found or re.search(r"```python\n(@.*\n)*def \w+\(", found[0])
 
 
 def test_the_map_of_notions_is_made_from_the_chapters_links():

@@ -6,18 +6,20 @@ Loading a page and typesetting its mathematics costs seconds, so one visit makes
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lib.book import browser as headless
+from lib.book import budget, pdf
 from lib.book.pages import chapters
 
 ROOT = Path(__file__).parents[2]
 HTML = ROOT / "_build" / "html"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+CHROMIUM = headless.chromium()
 PAGES = [p.relative.removesuffix(".md") + ".html" for p in chapters()]
 ALL = [*PAGES, "book/index.html", "book/how-to-read.html", "book/notation.html", "book/glossary.html", "book/ledger.html",
        "book/instruments.html", "book/bibliography.html"]
@@ -302,6 +304,36 @@ def test_a_chapter_prints_without_navigation_and_with_open_folds(browser, site):
         assert not wide, f"{len(wide)} blocks are cut on paper; the first is {wide[0]}"
         v.page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
         assert folds.evaluate_all("x => x.filter(e => !e.open).length") == closed
+
+
+def apart(f, *given):
+    """Call what opens a browser of its own in a thread of its own: playwright allows one a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(f, *given).result()
+
+
+def test_the_book_is_printed_and_bound(site, tmp_path, monkeypatch, capsys):
+    from pypdf import PdfReader
+    bound = PdfReader(apart(pdf.write, ["book/glossary", "book/notation"], tmp_path))
+    assert [x.title for x in bound.outline] == ["Glossary", "Notation"]
+    assert len(bound.pages) == sum(len(PdfReader(tmp_path / f"{n}.pdf").pages) for n in ("glossary", "notation")) >= 3
+    assert [round(x) for x in bound.pages[0].mediabox[2:]] == [595, 842]                     # A4
+    text = "".join(p.extract_text() for p in bound.pages)
+    assert "Class-distance normalized variance" in text and "learning rate" in text and "Search" not in text
+    monkeypatch.setattr(headless, "chromium", lambda: None)
+    with pytest.raises(headless.BrowserError, match="install it, or set CHROMIUM"):
+        pdf.write(["book/notation"], tmp_path)
+    assert (tmp_path / pdf.BOUND).is_file()
+
+
+def test_budgets_are_measured_on_the_rendered_page(site):
+    page = min(chapters(), key=lambda p: len(p.text))
+    (slug, lines, words, screens, picture), = apart(budget.measure, [page])
+    assert slug == page.slug and lines == page.text.count("\n") and 2_000 < words < 40_000 and 5 < screens < 90
+    assert picture <= budget.LIMITS["picture ends at, px"]
+    head, row = apart(budget.table, [page]).splitlines()
+    over = lines > 700 or words > 9000 or screens > 30
+    assert head.startswith("chapter") and row.startswith(slug) and ("!" in row) == over
 
 
 def test_the_ledger_filters_by_keyboard_and_its_address_can_be_shared(browser, site):
