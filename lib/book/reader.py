@@ -20,7 +20,8 @@ from lib.errors import BookError
 from lib.evidence import digest
 
 BOTH = ("verdict", "say")
-SETUP = ("imports", "parameters", "run")  # names of the cells that set a page up
+FOLDS = {"How this page runs": ("imports", "parameters", "run"),  # names of cells that stand behind one line
+         "Record: what is covered, by which claims, and what made this page": ("coverage", "report", "provenance")}
 FOLD = {"book": "fold"}  # metadata of a cell that is no part of the page
 executed: dict = {}  # notebooks to download, by the path of the page that was read in this process
 _last_words: list[str] = []
@@ -90,9 +91,10 @@ def joined(page: Page):
     found = {size: results.find(page, size) for size in results.SIZES}
     outputs = {size: _named(r.notebook) for size, r in found.items()}
     claims = next(c for c in ledger.collect([page], built=True)["chapters"])
-    cells, count, listed = [], 0, []
+    cells, count, listed, boxed = [], 0, [], set()  # experiments listed on the page, claims judged in the section
     for cell in notebook.cells:
         cells.append(cell)
+        boxed = set() if _heading(cell) else boxed
         if cell.cell_type != "code":
             continue
         count += 1
@@ -100,6 +102,7 @@ def joined(page: Page):
         name = cell.metadata["name"]
         reduced, full = (copy.deepcopy(outputs[size].get(name, [])) for size in results.SIZES)
         shown, folded, size = choose(reduced, full)
+        shown = _unsaid(cell, shown, boxed)
         if "assertions" in _kinds(shown):
             text = "\n".join(f"{a['id']} {a['verdict']}: {a['statement']}" for a in claims["assertions"])
             shown = [_html(ledger.assertion_table([claims]), text)]
@@ -137,14 +140,29 @@ def _opened(cells: list, picture: str) -> list:
 
 
 def _folded(cells: list) -> list:
-    """The cells with those that only set the page up behind one line; none is moved."""
+    """The cells with those that set the page up, and those of its record, behind a line each; none is moved."""
     import nbformat
-    at = [i for i, c in enumerate(cells) if c.cell_type == "code" and c.metadata.get("name") in SETUP]
-    if not at or any(c.cell_type == "markdown" and re.search(r"^#+ ", c.source, re.M) for c in cells[at[0]:at[-1]]):
-        return cells
-    opens, closes = (nbformat.v4.new_markdown_cell(x, metadata=dict(FOLD)) for x in
-                     ('<details class="book-setup"><summary>How this page runs</summary>', "</details>"))
-    return [*cells[:at[0]], opens, *cells[at[0]:at[-1] + 1], closes, *cells[at[-1] + 1:]]
+    for line, names in FOLDS.items():
+        at = [i for i, c in enumerate(cells) if c.cell_type == "code" and c.metadata.get("name") in names]
+        if not at or any(map(_heading, cells[at[0]:at[-1]])):
+            continue
+        opens, closes = (nbformat.v4.new_markdown_cell(x, metadata=dict(FOLD)) for x in
+                         (f'<details class="book-setup"><summary>{line}</summary>', "</details>"))
+        cells = [*cells[:at[0]], opens, *cells[at[0]:at[-1] + 1], closes, *cells[at[-1] + 1:]]
+    return cells
+
+
+def _heading(cell) -> bool:
+    return cell.cell_type == "markdown" and bool(re.search(r"^#+ ", cell.source, re.M))
+
+
+def _unsaid(cell, shown: list[dict], boxed: set[str]) -> list[dict]:
+    """Outputs of a cell without sentences on claims whose box stands in the same section; a cell that only said them goes."""
+    boxed |= {results.facts(o)["id"] for o in shown if results.facts(o).get("kind") == "verdict"}
+    left = [o for o in shown if not (results.facts(o).get("kind") == "say" and results.facts(o)["id"] in boxed)]
+    if shown and not left:
+        cell.metadata["tags"] = [*cell.metadata.get("tags", []), "remove-cell"]
+    return left
 
 
 def choose(reduced: list[dict], full: list[dict]) -> tuple[list[dict], list[dict], str]:

@@ -106,10 +106,26 @@ def test_the_set_up_stands_behind_one_line_that_is_not_downloaded(mini, edit):
     opens, closes = '<details class="book-setup"><summary>How this page runs</summary>', "</details>"
     notebook, cells = folded()
     assert cells[cells.index(opens):cells.index(closes) + 1] == [opens, "imports", "parameters", "run", closes]
+    record = next(i for i, c in enumerate(cells) if c.startswith('<details class="book-setup"><summary>Record'))
+    assert cells[record + 1:] == ["report", closes]  # all that this page has of it
     given = [c.metadata.get("name") or c.source for c in reader._named_only(notebook).cells]
-    assert given == [c for c in cells if c not in (opens, closes)]
+    assert given == [c for c in cells if not c.startswith("<details") and c != closes]
     edit("```{code-cell} ipython3\n:name: run", "## A heading that no fold may hide\n\n```{code-cell} ipython3\n:name: run")
     assert opens not in folded()[1]
+
+
+def test_a_sentence_on_a_claim_does_not_stand_beside_its_box():
+    import nbformat
+
+    def out(kind, id):
+        return {"output_type": "display_data", "data": {}, "metadata": {"book": {"kind": kind, "id": id}}}
+    judged, said = (nbformat.v4.new_code_cell("1", metadata={"name": n}) for n in ("judged", "said"))
+    boxed, box = set(), out("verdict", "C1")
+    assert reader._unsaid(judged, [box, out("say", "C1")], boxed) == [box] and boxed == {"C1"}
+    assert reader._unsaid(said, [out("say", "C1"), out("say", "C2")], boxed) == [out("say", "C2")]
+    assert "tags" not in said.metadata
+    assert reader._unsaid(said, [out("say", "C1")], boxed) == [] and said.metadata["tags"] == ["remove-cell"]
+    assert reader._unsaid(judged, [], boxed) == [] and "tags" not in judged.metadata
 
 
 def test_a_chapter_opens_with_the_picture_that_stands_for_it(mini, edit, monkeypatch):
