@@ -8,7 +8,7 @@ from lib.book.pages import Page
 from lib.errors import BookError
 
 LINK = re.compile(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`")  # {term}`word` or {term}`as written <word>`
-ENTRY = re.compile(r"(?m)^(\S.*)\n: ")
+ENTRY = re.compile(r"(?m)^(\w.*)\n  \S")  # a word and, indented, what it means
 
 
 class GlossaryError(BookError):

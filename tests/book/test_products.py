@@ -180,7 +180,7 @@ def test_every_experiment_shows_what_it_runs(page):
 
 
 def test_the_map_of_notions_is_made_from_the_chapters_links():
-    text = "```{glossary}\nred & hot\n: Words.\n\ngreen\n: More\n  words.\n\nblue\n: Last.\n```"
+    text = "```{glossary}\nred & hot\n  Words.\n\ngreen\n  More\n  words.\n\nblue\n  Last.\n```"
     one, two = (SimpleNamespace(slug=s, relative=f"book/part/{s}.md", text=t) for s, t in
                 (("one-a", "{term}`red & hot` and {term}`as written <green>`"), ("two", "{term}`green`")))
     found = glossary.notions(text, [one, two])
