@@ -1,5 +1,8 @@
 """Built networks against closed forms and counts; pieces, emulation, training; what is refused."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +137,21 @@ def test_gradients_flow_and_single_precision_works():
     x = torch.tensor([[0.3]], requires_grad=True)
     net(x).sum().backward()
     assert x.grad.item() == pytest.approx(1 + 0.5 * 4 * 0.3, rel=1e-6) and net.layers[0].left.weight.grad is not None
+    single = mn.relu_emulation(mn.chebyshev_network(3).float(), 4, X)
+    assert torch.equal(single(X), mn.relu_emulation(mn.chebyshev_network(3), 4, X)(X))
+    square = mn.square_network(3)
+    assert len(mn.pieces(square.float())) == len(mn.pieces(square.double())) == 9
+
+
+def test_the_fast_evaluation_refuses_weights_that_have_changed():
+    net = mn.polynomial_network([0.0, 1.0, 2.0, 3.0])
+    for same in (net, copy.deepcopy(net).float(), pickle.loads(pickle.dumps(net))):
+        x = X[:, 0].to(same.A)
+        assert torch.allclose(same.evaluate(x), same(x[:, None])[:, 0], atol=1e-5)
+    net(X).sum().backward()
+    torch.optim.SGD(net.parameters(), 1e-3).step()
+    with pytest.raises(mn.BuildError, match="call the network itself"):
+        net.evaluate(X[:, 0])
 
 
 @pytest.mark.parametrize("call, words", [
@@ -143,6 +161,9 @@ def test_gradients_flow_and_single_precision_works():
     (lambda: mn.bandlimited_network(np.ones((2, 2)), np.ones(3), np.ones(2), 0.1), "do not fit"),
     (lambda: mn.bandlimited_network(np.ones((20000, 2)), np.ones(20000), np.ones(20000), 0.1), "memory"),
     (lambda: mn.sobolev_network([(0, 0), (1, 1)]), "downward closed"),
+    (lambda: mn.sobolev_network([]), "no multi-index"), (lambda: mn.sobolev_network([(0,), (0, 0)]), "several lengths"),
+    (lambda: mn.sobolev_network([(0,), (1,)], [1.0]), "1 coefficients do not go with 2"),
+    (lambda: mn.relu_emulation(mn.chebyshev_network(2), 3, X[:, 0]), "give points"),
     (lambda: mn.relu_emulation(mn.square_network(2), 3, X), "no layer of gates"),
     (lambda: mn.relu_emulation(mn.chebyshev_network(2), 0, X), "levels")])
 def test_what_cannot_be_built(call, words):
@@ -199,7 +220,8 @@ def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers(
     assert exercises.check_cosine(right) == "right"
     wrong = [(lambda R, n: mn.polynomial_network(ridge_coefficients(R, 0.0, n), p=n + 1), "gates"),
              (lambda R, n: mn.polynomial_network(ridge_coefficients(R, 0.0, n - 2)), "differs"),
-             (lambda R, n: mn.polynomial_network(ridge_coefficients(R, 0.1, n)), "differs")]
+             (lambda R, n: mn.polynomial_network(ridge_coefficients(R, 0.1, n)), "differs"),
+             (lambda R, n: None, "returns NoneType"), (lambda R, n: 1 / 0, "raises ZeroDivisionError")]
     for answer, hint in wrong:
         said = exercises.check_cosine(answer)
         assert said.startswith("wrong") and hint in said, said

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from lib.papers.multiplicative_networks.circuits import count
+from lib.papers.multiplicative_networks.circuits import Network, count
 
 
 def check_cosine(fn: Callable) -> str:
@@ -22,6 +22,10 @@ def check_cosine(fn: Callable) -> str:
             net = fn(R, n)
         except NotImplementedError:
             return "not written yet: replace the body of even_cosine and run this cell again"
+        except Exception as e:
+            return f"wrong at R = {R:g}, n = {n}: it raises {type(e).__name__} ({e})"
+        if not isinstance(net, Network):
+            return f"wrong at R = {R:g}, n = {n}: it returns {type(net).__name__}, and it must return a Network"
         k = np.arange(0, n + 1, 2)
         c = 2 * jv(k, R) * np.cos(k * np.pi / 2)
         c[0] /= 2

@@ -125,13 +125,23 @@ class PolynomialNetwork(Network):
     def __init__(self, network: Network, A: np.ndarray):
         super().__init__(list(network.layers), network.readout)
         self.register_buffer("A", torch.tensor(A))
+        self.built = self._print()
+
+    def _print(self) -> tuple[float, float]:
+        """A fingerprint of the weights, and its scale."""
+        wide = [p.detach().double().flatten() for p in self.parameters()]
+        return (sum(float(w @ torch.arange(1.0, len(w) + 1, device=w.device).double().cos()) for w in wide),
+                sum(float(w.abs().sum()) for w in wide))
 
     def evaluate(self, x: torch.Tensor, block: int = 131072) -> torch.Tensor:
         """Values [n] at points x [n] in [-1, 1] without gradients: baby steps, one matrix product, giant steps by Clenshaw.
 
         Works block by block in the cache. The same polynomial and the same products as the network, whose inner sums the
-        matrix product takes together.
+        matrix product takes together. Raises BuildError where the weights have changed since the network was built.
         """
+        if abs(self._print()[0] - self.built[0]) > 1e-6 * self.built[1]:
+            raise BuildError("the weights are no longer those of the polynomial that was built, which evaluate runs; call "
+                             "the network itself.")
         with torch.no_grad():
             q, p = self.A.shape
             A, out = self.A.to(x), torch.empty_like(x)
@@ -232,8 +242,14 @@ def sobolev_network(indices, coefficients=None) -> Network:
     ----------
     indices : multi-indices, tuples of length d; with every index all smaller ones (``euclid``, ``total_degree``, ``cross``).
     coefficients : [len(indices)], or None for all functions as outputs.
+
+    Raises BuildError for no index, indices of several lengths, a set that is not downward closed, or other coefficients.
     """
     indices = [tuple(int(v) for v in k) for k in indices]
+    if len({len(k) for k in indices}) != 1:
+        raise BuildError("the set holds no multi-index, or some of several lengths; give tuples of one length d.")
+    if coefficients is not None and len(coefficients) != len(indices):
+        raise BuildError(f"{len(coefficients)} coefficients do not go with {len(indices)} multi-indices; give one for each.")
     known = set(indices)
     d = len(indices[0]) if indices else 0
     for k in indices:

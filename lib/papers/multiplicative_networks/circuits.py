@@ -7,6 +7,7 @@ arXiv:2301.04605 (networks with products of neurons); the count is ours; chapter
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,8 +143,7 @@ def count(network: nn.Module) -> Count:
     Raises ValueError for a module of another kind.
     """
     if isinstance(network, Network):
-        level: list[int] = [0] * (network.layers[0] if network.layers else network.readout).__dict__.get(
-            "in_features", _width(network))
+        level: list[int] = [0] * _width(network)
         gates = units = 0
         for layer in network.layers:
             maps = (layer.left, layer.right) if isinstance(layer, ProductLayer) else (layer.map,)
@@ -179,8 +179,9 @@ def _width(network: Network) -> int:
 def pieces(network: nn.Module, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """Breakpoints of a ReLU network of one input on an interval, its ends included; one less is the number of pieces.
 
-    Exact up to rounding: each unit is linear between breakpoints, so that a change of sign adds one.
+    Exact up to rounding in double precision: each unit is linear between breakpoints, so that a change of sign adds one.
     """
+    network = copy.deepcopy(network).double()
     x = np.array([low, high])
 
     def activations(points: np.ndarray):

@@ -6,6 +6,8 @@ Source: Yarotsky 2017 for the sawtooth; that skips make one unit a level enough,
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 
@@ -61,14 +63,18 @@ def relu_emulation(network: Network, m: int, domain: torch.Tensor) -> Network:
     m : levels of the sawtooth; a gate of scaled factors errs by at most 4^-(m+1).
     domain : samples [n, d] of the inputs that the emulation is for.
 
-    Returns a Network of ReLU layers. Raises BuildError for m < 1 or a network that holds other layers.
+    Returns a Network of ReLU layers in double precision. Raises BuildError for m < 1, a domain of another shape, or a
+    network that holds other layers.
     """
     if m < 1:
         raise BuildError(f"m={m} is no number of levels; choose 1 or more.")
+    if domain.ndim != 2 or not len(domain):
+        raise BuildError(f"a domain of shape {tuple(domain.shape)} holds no samples; give points [n, d].")
+    network = copy.deepcopy(network).double()
     d = domain.shape[1]
     b = Builder(d)
     forms = [{i: 1.0} for i in range(d)]
-    h, clamped = domain.to(torch.float64), {}
+    h, clamped = domain.to(network.readout.weight), {}
 
     def inside(form: dict[int, float]) -> dict[int, float]:
         key = tuple(sorted(form.items()))
