@@ -169,7 +169,8 @@ def changes(before: list[dict], after: list[dict], size: str, today: set[str] = 
     """Flipped verdicts and changed rules; at full size, where all is replayed, stale records and numbers too.
 
     What comes from stored arrays must agree to six digits. What today's processor computes (the claims ``today``) must
-    agree at the scale of the decision, a tenth of the distance to its threshold: processors round differently.
+    agree at the scale of the decision, and lie nearer to the committed number than to its threshold: a number that is
+    nothing but rounding may be thrice as large on another processor.
     """
     out = flips(before, after)
     old = {c["id"]: c for c in before}
@@ -199,7 +200,7 @@ def numbers_differ(before: dict, after: dict, computed: bool) -> list[str]:
         for word in sorted(a.keys() & b.keys() - {"margin"}):
             x, y = a[word], b[word]
             if isinstance(x, float) and isinstance(y, int | float):
-                near = max(1e-6 * max(abs(x), abs(y), margin), 0.1 * margin if computed else 1e-12)
+                near = max(1e-6 * max(abs(x), abs(y), margin), margin if computed else 1e-12)
                 same = x == y or abs(x - y) <= near
             else:
                 same = x == y
