@@ -29,6 +29,7 @@ BASELINE = {"color": GREY, "linestyle": ":", "linewidth": 1.4}
 HATCH = {"facecolor": "none", "edgecolor": GREY, "hatch": "///", "linewidth": 0.0}
 ORDERED, SIGNED = "viridis", "vlag"
 DPI = 150
+COLUMN, SMALLEST = 768, 11  # pixels: width of a page's column on a wide screen, and the smallest type in it
 
 
 class FigureError(BookError):
@@ -47,7 +48,7 @@ def theme() -> None:
 
 def panels(n: int = 1, share: str = "", **kw) -> tuple:
     """A figure with ``n`` panels in a row at the book's size; ``share`` holds ``x`` and ``y`` for shared axes."""
-    width, height = {1: (6.4, 4.0), 2: (8.2, 3.7)}.get(n, (9.0, 3.4))  # in a column of 768 px its type has 11 px or more
+    width, height = {1: (6.4, 4.0), 2: (8.2, 3.7)}.get(n, (9.0, 3.4))
     fig, axes = plt.subplots(1, n, figsize=kw.pop("figsize", (width, height)), sharex="x" in share,
                              sharey="y" in share, **kw)
     return fig, axes
@@ -86,6 +87,13 @@ def _check(fig, alt: str, table: dict) -> None:
         raise FigureError("the columns of the table of plotted numbers differ in length.")
 
 
+def _legible(fig) -> None:
+    """Let no type be smaller than ``SMALLEST`` pixels where the figure fills the column of a page."""
+    least = SMALLEST * 72 * fig.get_figwidth() / COLUMN
+    for text in fig.findobj(mpl.text.Text):
+        text.set_size(max(text.get_size(), least))
+
+
 def _thin(fig) -> None:
     """Where a logarithmic axis has fewer than two powers of ten, name 2 and 5 between them alone; elsewhere nothing."""
     for axis in (a for ax in fig.axes for a in (ax.xaxis, ax.yaxis)):
@@ -110,6 +118,7 @@ def display(fig, alt: str, table: dict, seeds: int | None = None, interval: str 
     """
     _check(fig, alt, table)
     _thin(fig)
+    _legible(fig)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(fig)
@@ -207,6 +216,7 @@ def interactive(name: str, controls: list[dict], frames: list, layout: dict, sti
         raise FigureError("an interactive figure needs at least 12 positions, each with its sentence.")
     _check(still, alt, table)
     _thin(still)
+    _legible(still)
     buffer = io.BytesIO()
     still.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(still)

@@ -22,6 +22,18 @@ def test_display_prints_the_text_alternative(capsys):
     assert GOOD in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("n, least", [(1, 6.6), (2, 8.456), (3, 9.281)])
+def test_no_type_is_too_small_to_read_on_the_page(monkeypatch, n, least):
+    fig, axes = figures.panels(n)
+    ax = np.atleast_1d(axes)[0]
+    ax.plot([1, 2], label="a line")
+    ax.legend(fontsize=5)
+    note = ax.annotate("a note", (1, 1), fontsize=12)
+    figures._legible(fig)
+    assert note.get_size() == 12 and ax.get_legend().get_texts()[0].get_size() == pytest.approx(least, abs=1e-3)
+    assert least * fig.dpi / 72 * figures.COLUMN / (fig.get_figwidth() * fig.dpi) == pytest.approx(figures.SMALLEST, abs=1e-2)
+
+
 @pytest.mark.parametrize("span, named", [((1e-3, 1e3), []), ((0.15, 4), ["0.2", "0.5", "2"]), ((0.31, 0.42), None)])
 def test_names_of_a_logarithmic_axis_do_not_crowd(span, named):
     fig, ax = figures.panels()
