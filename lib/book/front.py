@@ -102,8 +102,8 @@ def opening(page: Page, chapter: dict) -> str:
     if found is None:
         return ""
     name, output = found
-    verdicts = " ".join(f'<span><a href="#assertion-{a["id"]}" title="{html.escape(a["statement"], quote=True)}">{a["id"]}</a>'
-                        f' {ledger.badge(a)}</span>' for a in chapter["assertions"])
+    verdicts = " ".join(f'<span><a href="#assertion-{a["id"]}" title="{html.escape(a["statement"], quote=True)}">'
+                        f'{a["id"]}</a> {ledger.badge(a)}</span>' for a in chapter["assertions"])
     said = f'<span class="book-said">What the paper asserts: {verdicts}</span>' if verdicts else ""
     return (f'<figure class="book-hero"><a href="#{name}">{image(output, HERO, "book-picture", "eager")}</a>'
             f"<figcaption>{said}</figcaption></figure>")
