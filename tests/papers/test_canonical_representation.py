@@ -379,3 +379,16 @@ def test_the_check_fails_the_stub_passes_the_solution_and_rejects_wrong_answers(
     for answer, hint in wrong:
         said = exercises.check_baseline(answer)
         assert said.startswith("wrong") and hint in said, said
+
+
+def test_one_narrow_layer_does_not_lose_the_report_of_the_others():
+    gen = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 1))
+    batches = [(torch.randn(64, 5, generator=gen), torch.randn(64, 1, generator=gen)) for _ in range(4)]
+    with cr.attach(model) as probe:
+        report = probe.run(batches, lambda m, b: (m(b[0]) - b[1]).square().mean()).report()
+    assert [r.name for r in report.layers] == ["0"] and report.narrow == ["2"] and np.isfinite(report["0"].alpha).all()
+    assert "of one input or output: 2" in repr(report)
+    for name, why in (("2", "one input or output"), ("typo", "is not in the report")):
+        with pytest.raises(cr.ProbeError, match=why):
+            report[name]

@@ -181,6 +181,18 @@ def test_speaker_gives_the_models_logits_behind_any_prefix():
     assert speaker.computed < 3 + 3 + 1 + 1 + 1 + 6 + 3, "the cache spares what is known"
 
 
+def test_numpy_integers_are_lookaheads_and_tensors_are_prompts():
+    target, drafter = pair()
+    want = dsi.plain(target, PROMPT, 6).tokens
+    for method in ("si", "dsi"):
+        for prompt in (torch.tensor(PROMPT), np.array(PROMPT)):
+            found = dsi.generate(target, drafter, prompt, 6, method, lookahead=forms.least_lookahead(2, 1.0, 0.4))
+            assert found.tokens == want
+    for prompt in ("a text", [PROMPT], torch.tensor([PROMPT]), (1.5, 2.0)):
+        with pytest.raises(dsi.SpeculationError, match="no list of token ids"):
+            dsi.generate(target, drafter, prompt, 4)
+
+
 def test_bad_pairs_and_prompts_are_refused():
     target, drafter = pair()
     for args, kw, why in (((target, pairs.early_exit(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 from torch import nn
+from torch.nn import functional as F
 
 from book.guarantees.sparse_rademacher import complexity, convs, exercises, experiments, trees
 from lib import data
@@ -414,3 +415,27 @@ def test_every_sign_is_enumerated():
     r = complexity.contraction(5, 6, 0.7, 2, range(10))["ratio"]
     assert (r[:, 0] <= 1 + 1e-9).all() and (r[:, 1] <= 2).all() and (r[:, 2] < 1).all()
     assert (complexity.peeling(5, 2, 0.7, 90, range(10))["ratio"] < 1).all()
+
+
+def test_functions_idle_pooling_and_other_precisions_are_read_as_modules_are():
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3), nn.Linear(12, 4)
+
+        def forward(self, x):
+            x = F.max_pool2d(F.relu(self.second(F.leaky_relu(self.first(x), 0.1))), 2)
+            return self.last(torch.flatten(F.avg_pool2d(x, 3, stride=3), 1))
+    torch.manual_seed(0)
+    net = Functional().eval()
+    modules = nn.Sequential(net.first, nn.LeakyReLU(0.1), net.second, nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(3, 3),
+                            nn.AdaptiveAvgPool2d((2, 2)), nn.Flatten(), net.last)
+    x, y = torch.randint(0, 255, (30, 1, 16, 16), dtype=torch.uint8), torch.randint(0, 4, (30,))
+    due = sr.bound(modules, (x.float(), y)).total
+    assert sr.bound(net, (x, y)).total == sr.bound(modules, (x.double(), y)).total == due
+    steep = Functional()
+    steep.forward = lambda x: steep.last(torch.flatten(F.leaky_relu(steep.first(x), 2.0), 1))
+    with pytest.raises(sr.BoundError):
+        sr.walk(steep, x)
+    assert [v.kind for v in sr.walk(nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 1)),
+                                    x)] == ["map", "mean", "map"]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lib import data
+from lib.ensemble import seeded
 from lib.papers.sparse_rademacher import certificates
 from lib.papers.sparse_rademacher.bounds import PEERS, PROVED, Sample, golowich, sparse
 from lib.papers.sparse_rademacher.walk import Layer, walk
@@ -51,8 +52,9 @@ def two_layers(geometries, ms, restarts: int, steps: int, seeds: Sequence[int]) 
     proved = np.empty((2, len(geometries), len(ms)))
     for i, (kernel, stride) in enumerate(geometries):
         side = (8 - kernel) // stride + 1
-        net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, kernel, stride, bias=False), torch.nn.ReLU(), torch.nn.Flatten(),
-                                  torch.nn.Linear(3 * side * side, 1, bias=False))
+        with seeded(0):  # their norms are divided out, but not their rounding
+            net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, kernel, stride, bias=False), torch.nn.ReLU(), torch.nn.Flatten(),
+                                      torch.nn.Linear(3 * side * side, 1, bias=False))
         for j, m in enumerate(ms):
             squares = (x[:m].reshape(m, -1).astype(float) ** 2).sum(0)
             proved[:, i, j] = unit(walk(net, torch.tensor(x[:1, None])), squares, m, squares.sum())

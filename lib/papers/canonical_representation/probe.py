@@ -199,9 +199,14 @@ class Probe:
         return {k: v.cpu().numpy() for k, v in (out | {"Za": W.mT @ W, "Zb": W @ W.mT}).items()}
 
     def report(self, n_boot: int = 100, seed: int = 0, confidence: float = 0.95) -> Report:
-        """Alignments with block-bootstrap intervals and random baselines, exponents and participation ratios by layer."""
+        """Alignments with block-bootstrap intervals and random baselines, exponents and participation ratios by layer.
+
+        Layers of one input or one output are named and left out.
+        """
         rng = np.random.default_rng(seed)
-        return Report([self._layer(t.name, n_boot, rng, confidence) for t in self.targets])
+        wide = [t.name for t in self.targets if min(t.weight().shape) > 1]
+        return Report([self._layer(name, n_boot, rng, confidence) for name in wide],
+                      [t.name for t in self.targets if t.name not in wide])
 
     def _resampled(self, name: str, m: dict[str, np.ndarray], draws: np.ndarray) -> np.ndarray:
         """The six alignments [n_boot, 6] with blocks counted ``draws`` [n_boot, blocks] times, about the means of all.
@@ -256,6 +261,8 @@ def attach(model: nn.Module, layers: list[str] | None = None, blocks: int = 8, r
     blocks : groups into which batches go in turn, for the bootstrap; memory is at most ``9 blocks d^2`` numbers
         of 8 bytes a layer.
     reduction : ``"mean"`` where the loss is a mean over the batch (gradients are multiplied by its size), else ``"sum"``.
+        Of a mean over tokens too, gradients are those of a sample's mean over its tokens: raw moments are smaller by the
+        square of their number than those of the tokens' losses. Alignments and exponents do not see the scale.
     raw : also sum raw second moments, which the theory speaks of.
     max_rows : read about so many vectors of a batch, in whole samples spread over it; None reads all. Set it to probe a
         training loop at small cost.
@@ -268,6 +275,11 @@ def attach(model: nn.Module, layers: list[str] | None = None, blocks: int = 8, r
     Raises
     ------
     ProbeError : unknown layers, no linear map, no or non-finite gradients, a layer never called, too few samples.
+
+    Notes
+    -----
+    A layer that is called several times in a forward counts every call: three uses on 128 samples are 384 vectors, and
+    ``n_samples`` says so. Checkpointing calls a layer again in the backward, and is counted twice.
 
     Examples
     --------

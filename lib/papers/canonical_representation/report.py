@@ -9,6 +9,7 @@ import numpy as np
 from lib import show, stats
 
 from .moments import RELATIONS, Exponent
+from .targets import ProbeError
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,21 @@ class LayerReport:
 
 
 class Report:
-    """Reports of all layers; a notebook shows them as a table. ``report["name"]`` gives one."""
+    """Reports of all layers; a notebook shows them as a table. ``report["name"]`` gives one.
 
-    def __init__(self, layers: list[LayerReport]):
-        self.layers = layers
+    ``narrow`` names layers of one input or one output, which have no alignment: every 1 x 1 matrix is proportional to every
+    other.
+    """
+
+    def __init__(self, layers: list[LayerReport], narrow: list[str]):
+        self.layers, self.narrow = layers, narrow
 
     def __getitem__(self, name: str) -> LayerReport:
-        return next(r for r in self.layers if r.name == name)
+        found = next((r for r in self.layers if r.name == name), None)
+        if found is None:
+            why = "has one input or output, so that it has no alignment" if name in self.narrow else "is not in the report"
+            raise ProbeError(f"layer {name} {why}; the report holds {', '.join(r.name for r in self.layers)}.")
+        return found
 
     def _table(self) -> show.Table:
         def words(e: Exponent | None) -> str:
@@ -52,7 +61,8 @@ class Report:
                  f"{r.off_diagonal.mean():.2f}", words(r.x), words(r.y)] for r in self.layers]
         return show.Table(["layer", *RELATIONS, "mean without diagonal", "$x$", "$y$"], rows,
                           "Alignment by layer with its block-bootstrap interval, in brackets that of unrelated matrices of "
-                          "the same spectra")
+                          "the same spectra" + (f"; left out, of one input or output: {', '.join(self.narrow)}"
+                                                if self.narrow else ""))
 
     def __repr__(self) -> str:
         return repr(self._table())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from .errors import SpeculationError
@@ -15,6 +16,10 @@ def check_pair(target: Any, drafter: Any) -> None:
 
 def check_prompt(prompt: Sequence[int], vocabulary: int, limit: int | None) -> int:
     """Refuse a prompt that a model cannot read; returns how many tokens its context leaves for an answer."""
+    ids = [t.item() if getattr(t, "ndim", 1) == 0 else t for t in prompt]  # of a tensor too
+    if not all(isinstance(t, Integral) for t in ids):
+        raise SpeculationError("the prompt is no list of token ids of one text; give tokenizer(text).input_ids, or a row of "
+                               "a batch.")
     if len(prompt) < 1:
         raise SpeculationError("the prompt is empty; a model needs at least one token, such as its begin-of-text.")
     if limit and len(prompt) >= limit:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from .errors import SpeculationError
@@ -77,7 +78,7 @@ class Coordinator:
                  settle: Callable[[Any, tuple | None, int], int] = same_token,
                  is_last: Callable[[int], bool] = lambda token: False):
         choose = lookahead if callable(lookahead) else lambda accepted, judged: lookahead
-        if n_tokens < 1 or not isinstance(choose(0, 0), int) or choose(0, 0) < 1 or len(set(servers)) < 1:
+        if n_tokens < 1 or not isinstance(choose(0, 0), Integral) or choose(0, 0) < 1 or len(set(servers)) < 1:
             raise SpeculationError(f"{n_tokens} tokens, lookahead {lookahead} and {len(servers)} servers are not possible; "
                                    "each is a whole number of at least 1.")
         self.n, self.choose, self.settle, self.is_last = n_tokens, choose, settle, is_last

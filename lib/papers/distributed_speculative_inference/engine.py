@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from .checks import check_pair, check_prompt, check_vocabularies
@@ -36,7 +37,7 @@ class Answer:
 
 
 def _checked(n_tokens: int, lookahead) -> None:
-    if n_tokens < 1 or not callable(lookahead) and (not isinstance(lookahead, int) or lookahead < 1):
+    if n_tokens < 1 or not callable(lookahead) and (not isinstance(lookahead, Integral) or lookahead < 1):
         raise SpeculationError(f"{n_tokens} tokens and lookahead {lookahead} are not possible; each is a whole number of at "
                                "least 1.")
 
@@ -256,13 +257,15 @@ def generate(target: Any, drafter: Any, prompt: Sequence[int], n_tokens: int, me
 
     Parameters
     ----------
-    target, drafter : Hugging Face causal LMs that share a tokenizer.
-    prompt : token ids.
+    target, drafter : Hugging Face causal LMs that share a tokenizer. Only the sizes of their vocabularies can be compared
+        here: two tokenizers of one size pass, and a vocabulary that is padded further than the other is refused.
+    prompt : token ids of one text, such as ``tokenizer(text).input_ids``.
     choice : :class:`Greedy`, :class:`SharedNoise` or :class:`Rejection`.
 
     Raises
     ------
-    SpeculationError : vocabularies that differ, an empty or too long prompt, no server, an unknown method.
+    SpeculationError : vocabularies that differ, a prompt that is empty, too long or no list of token ids, no server, an
+        unknown method.
     """
     if method not in METHODS:
         raise SpeculationError(f"method={method!r} is not known; choose one of {', '.join(METHODS)}.")

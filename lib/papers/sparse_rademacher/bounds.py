@@ -47,10 +47,10 @@ def sample(model: nn.Module, data) -> Sample:
     """
     pairs: Iterable = [data] if isinstance(data, tuple | list) and len(data) == 2 and torch.is_tensor(data[0]) else data
     m, energy, total, largest, margins, classes, shape = 0, 0.0, 0.0, 0.0, [], 1, None
-    model_on = next(model.parameters()).device
+    weight = next(model.parameters())
     with torch.no_grad():
         for x, y in pairs:
-            out = model(x.to(model_on)).cpu()
+            out = model(x.to(weight)).cpu()
             out = out[:, None] if out.ndim == 1 else out
             if out.ndim != 2 or len(out) != len(y):
                 raise BoundError(f"the model returns shape {tuple(out.shape)} on {len(y)} samples; a score or a row of class "

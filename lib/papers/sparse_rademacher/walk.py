@@ -20,6 +20,8 @@ MEANS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 SPATIAL = {t: d + 1 for group in (CONVS, POOLS, MAXES, MEANS) for d, t in enumerate(group)}
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 SMOOTH = (nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus, nn.Mish, nn.Softmax, nn.Hardtanh, nn.ReLU6)
+FUNCTIONS = {F.max_pool1d: nn.MaxPool1d, F.max_pool2d: nn.MaxPool2d, F.max_pool3d: nn.MaxPool3d, F.avg_pool1d: nn.AvgPool1d,
+             F.avg_pool2d: nn.AvgPool2d, F.avg_pool3d: nn.AvgPool3d, F.leaky_relu: nn.LeakyReLU}
 RELUS = {F.relu, torch.relu, torch.relu_, "relu", "relu_"}
 VIEWS = {torch.flatten, "flatten", "view", "reshape", torch.reshape, "squeeze", torch.squeeze}
 SKIPS = {operator.add, operator.iadd, torch.add, "add", "add_", torch.cat, operator.mul, torch.mul, "mul"}
@@ -143,8 +145,8 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
     Parameters
     ----------
     model : convolutions in 1 to 3 dimensions, linear layers, ReLU or LeakyReLU, average and max pooling, batch norm at
-        evaluation, flatten and mean over positions, in any ``forward`` that ``torch.fx`` can trace.
-    x : one sample or more, ``[n, channels, *space]`` or [n, features]; only its shape is used.
+        evaluation, flatten and mean over positions, as modules or functions, in any ``forward`` that ``torch.fx`` can trace.
+    x : one sample or more, ``[n, channels, *space]`` or [n, features]; only its shape is used, on the model's device.
 
     Raises
     ------
@@ -159,6 +161,7 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
         raise BoundError("dropout draws a random network at each call; call model.eval().")
     modules = dict(graph.named_modules())
     env: dict = {}
+    x = torch.zeros_like(x[:1]).to(next(model.parameters(), x))  # in-place layers must not reach the caller's data
 
     with torch.no_grad():
         for node in graph.graph.nodes:
@@ -166,7 +169,7 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
                 raise BoundError(f"the output of {node.name} is read twice: a skip connection or a branch, which is no chain "
                                  "of layers; the theorem does not cover it.")
             if node.op == "placeholder":
-                env[node] = torch.zeros_like(x[:1])  # in-place layers must not reach the caller's data
+                env[node] = x
                 grid = (x.shape[1], tuple(x.shape[2:]))
                 continue
             if node.op == "output":
@@ -178,7 +181,7 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
             after = what(before) if node.op == "call_module" else \
                 getattr(before, what)(*node.args[1:], **node.kwargs) if node.op == "call_method" else \
                 what(before, *node.args[1:], **node.kwargs)
-            grid = _step(node, what, before, after, grid, layers)
+            grid = _step(node, _as_module(node, what, before, after), before, after, grid, layers)
             env[node] = after
     maps = [v for v in layers if v.kind == "map"]
     if not maps or layers[-1].kind != "map" or layers[-1].active or len(layers[-1].index) != 1:
@@ -190,6 +193,13 @@ def walk(model: nn.Module, x: Tensor) -> list[Layer]:
 
 def _in(what, group: set) -> bool:
     return isinstance(what, str | Callable) and not isinstance(what, nn.Module) and what in group
+
+
+def _as_module(node: fx.Node, what, before: Tensor, after: Tensor):
+    """The module that does what a function does; the identity for an adaptive pooling that changes no size."""
+    module = FUNCTIONS.get(what) if isinstance(what, Callable) and len(node.args) < 6 else None
+    idle = isinstance(what, MEANS) and after.shape == before.shape and before.shape[2:].numel() > 1
+    return nn.Identity() if idle else module(*node.args[1:], **node.kwargs) if module else what
 
 
 def _step(node, what, before: Tensor, after: Tensor, grid, layers: list[Layer]) -> tuple[int, tuple[int, ...]]:
