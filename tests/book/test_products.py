@@ -378,7 +378,8 @@ def test_what_lib_and_the_pages_import_comes_with_the_wheel():
             todo += [canonicalize_name(r.name) for r in needs if r.marker is None or r.marker.evaluate({"extra": ""})]
     extras = {canonicalize_name(Requirement(x).name) for group in ("peers", "cluster")
               for x in project["optional-dependencies"][group]}
-    texts = [f.read_text() for f in (ROOT / "lib").rglob("*.py") if "book" not in f.relative_to(ROOT / "lib").parts[:1]]
+    texts = [f.read_text() for top in ("lib", "book") for f in (ROOT / top).rglob("*.py")
+             if f.relative_to(ROOT).parts[:2] != ("lib", "book")]
     imported = set()
     for tree in map(ast.parse, texts + [p.code for p in chapters()]):
         for n in ast.walk(tree):
@@ -387,7 +388,7 @@ def test_what_lib_and_the_pages_import_comes_with_the_wheel():
             elif isinstance(n, ast.ImportFrom) and not n.level:
                 imported.add(n.module.split(".")[0])
     named = metadata.packages_distributions()
-    foreign = imported - set(sys.stdlib_module_names) - {"lib"}
+    foreign = imported - set(sys.stdlib_module_names) - {"lib", "book"}
     assert {"numpy", "sklearn", "transformers", "pywt", "msgpack"} <= foreign
     lacking = {m for m in foreign - {"triton"}  # comes with torch where it has a GPU to compile for
                if not {canonicalize_name(d) for d in named.get(m, [m])} & (coming | extras)}
