@@ -30,6 +30,14 @@ def test_round_trip_through_jupytext_changes_nothing(slug):
 
 
 @pytest.mark.parametrize("slug", PAGES)
+def test_what_the_page_folds_is_collapsed_in_notebooks_too(slug):
+    """Imports, settings, declarations and plots, in JupyterLab and VS Code; the parameters and what is derived stay open."""
+    for cell in PAGES[slug].cells:
+        folds = "hide-input" in cell.tags or cell.name == "imports"
+        assert cell.options.get("jupyter", {}).get("source_hidden", False) is folds, cell.name
+
+
+@pytest.mark.parametrize("slug", PAGES)
 def test_code_of_the_page_is_clean(slug, tmp_path):
     file = tmp_path / "page.py"
     file.write_text("\n\n\n".join(c.source for c in PAGES[slug].cells) + "\n")
