@@ -392,3 +392,8 @@ def test_one_narrow_layer_does_not_lose_the_report_of_the_others():
     for name, why in (("2", "one input or output"), ("typo", "is not in the report")):
         with pytest.raises(cr.ProbeError, match=why):
             report[name]
+
+
+def test_an_exponent_of_what_is_no_second_moment_is_refused():
+    with pytest.raises(ValueError, match="no second moment"):
+        cr.exponent(np.diag([1.0, 2.0, 4.0, -1.0]), np.diag([1.0, 2.0, 4.0, 8.0]))

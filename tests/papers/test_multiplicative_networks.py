@@ -154,6 +154,15 @@ def test_the_fast_evaluation_refuses_weights_that_have_changed():
         net.evaluate(X[:, 0])
 
 
+def test_the_fast_evaluation_reads_whole_numbers_and_half_precision():
+    net = mn.polynomial_network([0.8, 1.5])
+    assert net.evaluate(torch.tensor([0, 1])).tolist() == pytest.approx([0.8, 2.3])
+    half = copy.deepcopy(net).half()
+    assert torch.allclose(half.evaluate(torch.tensor([0.5]).half()).float(), torch.tensor([1.55]), atol=1e-2)
+    with pytest.raises(mn.BuildError, match="no list of numbers"):
+        net.evaluate(X)
+
+
 @pytest.mark.parametrize("call, words", [
     (lambda: mn.chebyshev_network(0), "no degree"), (lambda: mn.polynomial_network([1.0, np.nan]), "finite"),
     (lambda: mn.polynomial_network([1.0, 2.0], p=9), "baby steps"), (lambda: mn.square_network(0), "levels"),
@@ -161,6 +170,10 @@ def test_the_fast_evaluation_refuses_weights_that_have_changed():
     (lambda: mn.bandlimited_network(np.ones((2, 2)), np.ones(3), np.ones(2), 0.1), "do not fit"),
     (lambda: mn.bandlimited_network(np.ones((20000, 2)), np.ones(20000), np.ones(20000), 0.1), "memory"),
     (lambda: mn.sobolev_network([(0, 0), (1, 1)]), "downward closed"),
+    (lambda: mn.bandlimited_network([[5.0]], [1.0], [0.0], 1e-3, M=1.0), "does not bound frequencies up to 5"),
+    (lambda: mn.bandlimited_network([[np.nan]], [1.0], [0.0], 1e-3), "not finite"),
+    (lambda: mn.sobolev_network([(0,), (1,)], [1.0, np.nan]), "a finite one for each"),
+    (lambda: mn.relu_emulation(mn.chebyshev_network(2), 3, X * np.nan), "not finite"),
     (lambda: mn.sobolev_network([]), "no multi-index"), (lambda: mn.sobolev_network([(0,), (0, 0)]), "several lengths"),
     (lambda: mn.sobolev_network([(0,), (1,)], [1.0]), "1 coefficients do not go with 2"),
     (lambda: mn.relu_emulation(mn.chebyshev_network(2), 3, X[:, 0]), "give points"),

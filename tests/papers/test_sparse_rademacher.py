@@ -439,3 +439,17 @@ def test_functions_idle_pooling_and_other_precisions_are_read_as_modules_are():
         sr.walk(steep, x)
     assert [v.kind for v in sr.walk(nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 1)),
                                     x)] == ["map", "mean", "map"]
+
+
+def test_certificates_refuse_impossible_numbers_and_leave_the_network_as_it_was():
+    net = nn.Linear(3, 1)
+    before = [p.detach().clone() for p in net.parameters()]
+    for call in (lambda: sr.hold_out(1, 10, 2.0), lambda: sr.pac_bayes(net, before, lambda m: 0.0, 10, delta=2.0)):
+        with pytest.raises(sr.BoundError, match="no probability of failure"):
+            call()
+    for kw in ({"m": 0}, {"m": 10, "draws": 0}, {"m": 10, "noises": ()}):
+        with pytest.raises(sr.BoundError, match="give no bound"):
+            sr.pac_bayes(net, before, lambda m: 0.0, **kw)
+    with pytest.raises(ZeroDivisionError):
+        sr.pac_bayes(net, before, lambda m: 1 / 0, 10)
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), before, strict=True))

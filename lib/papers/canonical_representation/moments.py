@@ -112,9 +112,11 @@ def modes(X, Z, floor: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
 def exponent(X, Z, floor: float = 1e-3) -> Exponent:
     """Exponent p of ``X ~ Z^p``: slope of ``log v_k^T X v_k`` on ``log z_k`` over the live modes of Z [d, d].
 
-    Raises ValueError where fewer than three modes live, or where they do not differ.
+    Raises ValueError where fewer than three modes live, where they do not differ, or where X is no second moment.
     """
     z, x = modes(X, Z, floor)
+    if len(x) and x.min() < -1e-6 * np.abs(x).max():
+        raise ValueError("X is negative along a mode of Z, so that it is no second moment; give moments of one layer.")
     z, x = z[x > 0], x[x > 0]
     if len(z) < 3 or np.ptp(np.log(z)) < 1e-9:
         raise ValueError(f"an exponent needs at least three modes of different size, and {len(z)} live.")

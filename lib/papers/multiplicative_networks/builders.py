@@ -139,7 +139,12 @@ class PolynomialNetwork(Network):
         Works block by block in the cache. The same polynomial and the same products as the network, whose inner sums the
         matrix product takes together. Raises BuildError where the weights have changed since the network was built.
         """
-        if abs(self._print()[0] - self.built[0]) > 1e-6 * self.built[1]:
+        if x.ndim != 1:
+            raise BuildError(f"points of shape {tuple(x.shape)} are no list of numbers; give x [n], or call the "
+                             "network itself.")
+        x = x if x.is_floating_point() else x.to(self.A)
+        rounding = max(1e-6, 10 * torch.finfo(self.readout.weight.dtype).eps)
+        if abs(self._print()[0] - self.built[0]) > rounding * self.built[1]:
             raise BuildError("the weights are no longer those of the polynomial that was built, which evaluate runs; call "
                              "the network itself.")
         with torch.no_grad():
@@ -203,7 +208,11 @@ def bandlimited_network(w, amplitude, phase, eps: float, M: float | None = None,
     if w.ndim != 2 or amplitude.shape != (len(w),) or phase.shape != (len(w),):
         raise BuildError(f"frequencies {w.shape}, amplitudes {amplitude.shape} and phases {phase.shape} do not fit; give "
                          "[N, d], [N], [N].")
-    R = w.shape[1] * float(np.abs(w).max() if M is None else M)
+    top = float(np.abs(w).max())
+    if not all(np.isfinite(v).all() for v in (w, amplitude, phase)) or M is not None and M < top:
+        raise BuildError(f"M={M} does not bound frequencies up to {top:g}, or a number is not finite; leave M out, and give "
+                         "finite frequencies, amplitudes and phases.")
+    R = w.shape[1] * (top if M is None else M)
     total = float(np.abs(amplitude).sum())
     n = ridge_degree(R, eps / max(total, 1e-300))
     p = block_size(n) if share else n + 1
@@ -248,8 +257,9 @@ def sobolev_network(indices, coefficients=None) -> Network:
     indices = [tuple(int(v) for v in k) for k in indices]
     if len({len(k) for k in indices}) != 1:
         raise BuildError("the set holds no multi-index, or some of several lengths; give tuples of one length d.")
-    if coefficients is not None and len(coefficients) != len(indices):
-        raise BuildError(f"{len(coefficients)} coefficients do not go with {len(indices)} multi-indices; give one for each.")
+    if coefficients is not None and (len(coefficients) != len(indices) or not np.isfinite(np.asarray(coefficients)).all()):
+        raise BuildError(f"{len(coefficients)} coefficients do not go with {len(indices)} multi-indices; give a finite one "
+                         "for each.")
     known = set(indices)
     d = len(indices[0]) if indices else 0
     for k in indices:

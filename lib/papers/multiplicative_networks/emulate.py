@@ -61,15 +61,17 @@ def relu_emulation(network: Network, m: int, domain: torch.Tensor) -> Network:
     ----------
     network : of product gates.
     m : levels of the sawtooth; a gate of scaled factors errs by at most 4^-(m+1).
-    domain : samples [n, d] of the inputs that the emulation is for.
+    domain : samples [n, d] of the inputs that the emulation is for. Factors are clamped to what they are on these samples:
+        give the corners of a box, or a grid, since inputs beyond them are not covered.
 
     Returns a Network of ReLU layers in double precision. Raises BuildError for m < 1, a domain of another shape, or a
     network that holds other layers.
     """
     if m < 1:
         raise BuildError(f"m={m} is no number of levels; choose 1 or more.")
-    if domain.ndim != 2 or not len(domain):
-        raise BuildError(f"a domain of shape {tuple(domain.shape)} holds no samples; give points [n, d].")
+    if domain.ndim != 2 or not len(domain) or not torch.isfinite(domain).all():
+        raise BuildError(f"a domain of shape {tuple(domain.shape)} holds no samples, or some that are not finite; give "
+                         "points [n, d].")
     network = copy.deepcopy(network).double()
     d = domain.shape[1]
     b = Builder(d)

@@ -197,7 +197,8 @@ def _readable_twice(data) -> tuple:
     return data, data[0] if torch.is_tensor(data[0] if isinstance(data, tuple | list) else None) else next(iter(data))[0]
 
 
-def _check(delta: float) -> None:
+def check_probability(delta: float) -> None:
+    """Raise BoundError unless a probability of failure lies between 0 and 1."""
     if not 0 < delta < 1:
         raise BoundError(f"delta={delta} is no probability of failure; choose a number between 0 and 1, such as 0.05.")
 
@@ -335,7 +336,7 @@ def bound(model: nn.Module, data, delta: float = 0.05, margin: float | None = No
     ------
     BoundError : what the theorem does not cover, and impossible numbers.
     """
-    _check(delta)
+    check_probability(delta)
     data, first = _readable_twice(data)
     layers = walk(model, first)
     return sparse(layers, sample(model, data), delta, margin)
@@ -344,7 +345,7 @@ def bound(model: nn.Module, data, delta: float = 0.05, margin: float | None = No
 def all_bounds(model: nn.Module, data, delta: float = 0.05, margin: float | None = None,
                which: tuple[str, ...] = tuple(PEERS)) -> dict[str, Bound]:
     """The chapter's bound and its peers on one network and sample; see :func:`bound`."""
-    _check(delta)
+    check_probability(delta)
     data, first = _readable_twice(data)
     layers, s = walk(model, first), sample(model, data)
     return {"sparse": sparse(layers, s, delta, margin)} | {k: PEERS[k](layers, s, delta, margin) for k in which}
