@@ -22,7 +22,7 @@ def measure(pages: list[Page]) -> list[list]:
         for page in pages:
             browser.visit(tab, page.relative.removesuffix(".md"))
             words, screens, picture = tab.evaluate(MEASURE)
-            rows.append([page.slug, page.text.count("\n"), words, round(screens, 1), picture])
+            rows.append([page.slug, page.text.count("\n"), words, round(screens, 1), round(picture, 0)])
     return rows
 
 
