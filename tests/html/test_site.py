@@ -121,11 +121,13 @@ def first_screen(page):
 
 
 def mathematics(page):
-    """Formulas that MathJax refuses or leaves as text."""
+    """Formulas that MathJax refuses, leaves as text or puts into the way of the keyboard."""
     wrong = page.evaluate("() => [...document.querySelectorAll('mjx-merror')].map(e => e.innerText)")
     raw = page.evaluate("() => [...document.querySelectorAll('main .math')].filter(e => !e.querySelector('mjx-container') "
                         "&& !e.closest('details:not([open]), .toggle-hidden')).map(e => e.innerText)")
-    return [f"MathJax refuses a formula: {x}" for x in wrong] + [f"a formula is not typeset: {x}" for x in raw]
+    stops = page.evaluate("() => document.querySelectorAll('mjx-container[tabindex=\"0\"]').length")
+    return [f"MathJax refuses a formula: {x}" for x in wrong] + [f"a formula is not typeset: {x}" for x in raw] + \
+        ([f"{stops} formulas stop the keyboard on its way from link to link"] if stops else [])
 
 
 def pictures(page, chapter):
